@@ -1,0 +1,54 @@
+# make demo    watch an index and two peers at work
+# make test    all tests
+# make bench   what a transfer costs on this machine (prints a table, writes bench.json)
+# make lint    ruff and mypy
+# make clean   remove what these made
+#
+# Everything is installed into .venv, and again whenever setup.cfg or pyproject.toml changes.
+# PYTHON=… chooses the Python, ARGS=… adds arguments for pytest or the benchmark.
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS :=
+
+.PHONY: demo test bench lint clean help
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n '/^# make/s/^# //p' Makefile
+
+demo: $(VENV)/.installed
+	@$(BIN)/python scripts/demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.installed
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find napd napctl tests twisted -name __pycache__ -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache
+
+$(BIN)/python:
+	@python=$$(PYTHON='$(PYTHON)' sh scripts/find-python) && echo "making $(VENV) with $$python" && "$$python" -m venv $(VENV)
+
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: setup.cfg pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-dev: setup.cfg pyproject.toml | $(BIN)/python
+	$(INSTALL) --editable '.[test,dev]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-test

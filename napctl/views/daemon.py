@@ -1,0 +1,145 @@
+"""The daemons themselves: status, version, limits, events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from napd.wire.documents import (
+    DoneDocument,
+    IndexLink,
+    IndexStatusDocument,
+    LimitDocument,
+    StatusDocument,
+    VersionDocument,
+)
+
+from ..page import Cell, Page, facts
+from ..text import age_text, count_text, moment, rate_text, size_text, span_text, visible
+
+_LINK_COLOURS = {"online": "green", "connecting": "yellow", "offline": "red", "refused": "red"}
+_LEVEL_COLOURS = {"warn": "yellow", "error": "red", "debug": "dim"}
+_REACHABLE = {True: "reachable from outside", False: "not reachable from outside", None: "reachability not known yet"}
+#: Keys of an event that its line has a place for.
+_PLACED = frozenset({"schema", "id", "time", "event", "level", "message"})
+
+
+def status(document: StatusDocument, page: Page) -> list[str]:
+    shares, downloads, uploads, rates = document.shares, document.downloads, document.uploads, document.rates
+    hashing = f", {count_text(shares.hashing, 'file')} to hash" if shares.hashing else ""
+    reach = _REACHABLE[document.reachable]
+    return facts(
+        page,
+        [
+            ("user", Cell(document.user, "bold")),
+            ("peer", document.peer),
+            ("index", _link(document.index, page)),
+            ("shares", f"{count_text(shares.listings, 'file')}, {size_text(shares.bytes)}{hashing}"),
+            (
+                "downloads",
+                _counts(
+                    downloads.active,
+                    "active",
+                    downloads.queued,
+                    "queued",
+                    downloads.waiting,
+                    "waiting",
+                    downloads.paused,
+                    "paused",
+                    downloads.failed,
+                    "failed",
+                ),
+            ),
+            ("uploads", _counts(uploads.active, "active", uploads.queued, "queued")),
+            ("rates", f"down {rate_text(rates.down_bytes_per_s)}, up {rate_text(rates.up_bytes_per_s)}"),
+            ("listens", Cell(f"{document.listen}, {reach}", "yellow" if document.reachable is False else None)),
+            ("daemon", f"version {document.version}, up {span_text(document.uptime_s)}"),
+        ],
+    )
+
+
+def _link(link: IndexLink, page: Page) -> Cell:
+    since = f" for {age_text(link.since, page.now)}" if link.since is not None else ""
+    error = f": {link.error}" if link.error else ""
+    return Cell(f"{link.state}{since}, {link.address}{error}", _LINK_COLOURS.get(link.state))
+
+
+def _counts(*pairs: int | str) -> str:
+    """`2 active, 5 queued`: what is not 0, or the first word with its 0."""
+    counted = list(zip(pairs[::2], pairs[1::2], strict=True))
+    return ", ".join(f"{number:,} {word}" for number, word in counted if number) or f"0 {counted[0][1]}"
+
+
+def index_status(document: IndexStatusDocument, page: Page) -> list[str]:
+    return facts(
+        page,
+        [
+            ("index", Cell(document.index, "bold")),
+            ("peers", f"{document.peers:,} online"),
+            (
+                "listings",
+                f"{document.listings:,} of {count_text(document.contents, 'content')}, {size_text(document.bytes)}",
+            ),
+            ("searches", f"{document.searches:,}"),
+            ("listens", document.listen),
+            ("database", document.database),
+            ("daemon", f"version {document.version}, up {span_text(document.uptime_s)}"),
+        ],
+    )
+
+
+def version(document: VersionDocument, page: Page) -> list[str]:
+    return facts(
+        page,
+        [("napctl", document.client), ("daemon", document.daemon), ("protocol", str(document.protocol))],
+    )
+
+
+def limits(document: LimitDocument, page: Page) -> list[str]:
+    return facts(
+        page,
+        [
+            ("up", _limit(document.up)),
+            ("down", _limit(document.down)),
+            ("slots", f"{count_text(document.slots, 'upload')} at once"),
+            ("downloads", f"{count_text(document.downloads, 'download')} at once"),
+        ],
+    )
+
+
+def _limit(rate: float | None) -> str:
+    return f"{size_text(rate)}/s" if rate else "no limit"
+
+
+def done(document: DoneDocument, page: Page) -> list[str]:
+    return [visible(document.message)]
+
+
+def event(document: Mapping[str, Any], page: Page) -> str:
+    """`2026-01-02 03:04:05  download.finished  Complete. name=a.txt bytes=12  #17`, in local time."""
+    level = str(document.get("level", ""))
+    colour = _LEVEL_COLOURS.get(level)
+    fields = " ".join(f"{visible(str(key))}={_value(value)}" for key, value in document.items() if key not in _PLACED)
+    message = visible(str(document.get("message") or ""))
+    name = visible(str(document.get("event", "")))
+    parts = [
+        page.paint(_local(str(document.get("time", ""))), "dim"),
+        page.paint(f"{name:<24}", colour or "bold"),
+        page.paint(message, colour),
+        page.paint(fields, "dim"),
+        page.paint(f"#{document.get('id', '')}", "dim"),
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _local(time: str) -> str:
+    try:
+        return datetime.fromtimestamp(moment(time)).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return visible(time)
+
+
+def _value(value: Any) -> str:
+    text = visible(str(value))
+    return f'"{text}"' if " " in text or not text else text

@@ -1,0 +1,67 @@
+"""Who is there: users, uploads, and who we are."""
+
+from __future__ import annotations
+
+from napd.wire.documents import UploadsDocument, UsersDocument, WhoamiDocument
+
+from ..page import Cell, Column, Page, facts, table
+from ..text import age_text, rate_text, size_text
+
+_USERS = (
+    Column("USER"),
+    Column("FILES", right=True),
+    Column("SIZE", right=True),
+    Column("ONLINE", right=True),
+    Column("PEER", stretch=True, spare=1),
+)
+_UPLOADS = (
+    Column("USER"),
+    Column("STATE"),
+    Column("PLACE", right=True),
+    Column("NAME", stretch=True),
+    Column("SENT", right=True),
+    Column("RATE", right=True),
+    Column("CONTENT", stretch=True, spare=1),
+)
+
+
+def users(document: UsersDocument, page: Page) -> list[str]:
+    return table(
+        page,
+        _USERS,
+        (
+            [row.user, f"{row.listings:,}", size_text(row.bytes), age_text(row.since, page.now), row.peer]
+            for row in document.users
+        ),
+    )
+
+
+def uploads(document: UploadsDocument, page: Page) -> list[str]:
+    return table(
+        page,
+        _UPLOADS,
+        (
+            [
+                row.user,
+                Cell(row.state, "green" if row.state == "active" else None),
+                "" if row.position is None else str(row.position),
+                row.name,
+                size_text(row.bytes_sent),
+                rate_text(row.bytes_per_s) if row.state == "active" else "",
+                row.content,
+            ]
+            for row in document.uploads
+        ),
+    )
+
+
+def whoami(document: WhoamiDocument, page: Page) -> list[str]:
+    return facts(
+        page,
+        [
+            ("user", Cell(document.user, "bold")),
+            ("peer", document.peer),
+            ("index", document.index or "not known yet"),
+            ("groups", " ".join(document.groups) or "none"),
+        ],
+    )

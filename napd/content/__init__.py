@@ -1,0 +1,1 @@
+"""What a file is: chunks, their digests, the manifest and the content id. Pure."""

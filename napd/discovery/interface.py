@@ -1,0 +1,139 @@
+"""What a peer needs to know from outside: who holds a content, who is online, what matches a search."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from attrs import frozen
+
+from ..model import ContentId, PeerId
+from ..wire import index as wire
+from ..wire.catalogue import Entry
+from ..wire.control import SearchParams
+from ..wire.ticket import Claims
+
+
+class LinkState(StrEnum):
+    """Where the way to the index stands; the words of `napctl status`."""
+
+    ONLINE = "online"
+    CONNECTING = "connecting"
+    OFFLINE = "offline"
+    REFUSED = "refused"
+
+
+@frozen
+class LinkStatus:
+    """`since` (seconds since 1970): when this state began; `error`: why it is not online."""
+
+    state: LinkState
+    address: str
+    since: float | None = None
+    error: str | None = None
+
+
+@frozen
+class Holder:
+    """A peer that holds a content, and the addresses to try in turn (HOST:PORT)."""
+
+    peer: PeerId
+    user: str
+    addresses: tuple[str, ...]
+    partial: bool = False
+
+
+@frozen
+class Holders:
+    """All that is known of one content from outside: who holds it, and what most of them call it."""
+
+    content: ContentId
+    holders: tuple[Holder, ...]
+    size: int | None
+    name: str | None
+
+
+@frozen
+class Identity:
+    """Who this daemon is to the others."""
+
+    user: str
+    account: str | None
+    groups: tuple[str, ...]
+    index: PeerId | None
+
+
+class Seeker(Protocol):
+    """Told what changes outside; implemented by the peer's downloads."""
+
+    def holders_changed(self, found: Holders) -> None:
+        """This content's holders are now these: the whole truth, replacing what was told before."""
+
+    def discovery_lost(self) -> None:
+        """The way to the index is gone; what was told last may be out of date, and stays in use."""
+
+
+class CatalogueFeed(Protocol):
+    """The peer's catalogue as discovery announces it; implemented by `peer.shares`.
+
+    Every change has a number, counted on within an *epoch* (64 hex digits, new whenever the log is started over).
+    All methods are cheap enough for the reactor.
+    """
+
+    def position(self) -> CataloguePosition: ...
+
+    def step(self, after: int, limit_bytes: int) -> CatalogueStep | None:
+        """The next step after this revision, at most so many bytes of JSON; None when there is nothing newer.
+
+        `after` 0 is the empty catalogue. :raises LookupError: if the log does not reach back to `after`.
+        """
+
+    def on_change(self, heard: Callable[[], None]) -> None:
+        """Call `heard()` after each change."""
+
+
+@frozen
+class CataloguePosition:
+    epoch: str
+    revision: int
+    digest: str
+    listings: int
+    bytes: int
+
+
+@frozen
+class CatalogueStep:
+    """Entries to add and to withdraw on the way to `revision`; `digest` when that is the newest."""
+
+    revision: int
+    add: Sequence[Entry]
+    withdraw: Sequence[Entry]
+    digest: str | None
+
+
+class Discovery(Protocol):
+    """Implemented by `discovery.index_client`; faked in tests by the contract suite's memory discovery."""
+
+    def status(self) -> LinkStatus: ...
+
+    def identity(self) -> Identity: ...
+
+    def reachable(self) -> bool | None:
+        """Whether others can dial this peer; None while nobody has tried."""
+
+    def ticket(self) -> str | None:
+        """The present ticket, to be shown to other peers."""
+
+    def check_ticket(self, ticket: str, peer: PeerId) -> Claims:
+        """Who that peer is, on the word of our index. :raises Denied: otherwise."""
+
+    def search(self, query: SearchParams) -> Awaitable[wire.Results]:
+        """One page, all its parts put together. :raises Unreachable: offline; Misuse: an empty query."""
+
+    def users(self, words: str) -> Awaitable[Sequence[wire.UserRow]]: ...
+
+    def seek(self, contents: Iterable[ContentId]) -> None:
+        """Keep the seeker told about these; over reconnects too."""
+
+    def unseek(self, contents: Iterable[ContentId]) -> None: ...

@@ -1,0 +1,81 @@
+"""The order of results: what makes one better, and cursors that stay right while peers come and go.
+
+A result's place is computed from itself alone; equal ones go by content id. A cursor is the place of the last result of
+a page: the next page has what comes after it then, whoever has come or gone meanwhile.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from math import log2
+
+import msgspec
+from attrs import frozen
+
+from ..errors import Misuse
+from ..wire.index import SortOrder
+from .query import Query
+from .words import BOUNDARY, fold
+
+#: Bytes of a folded name that its place goes by: as much as fits into a cursor.
+MAX_NAME_KEY = 120
+
+# Points of a result in the order `best`. Twice as many sources are worth POINTS.
+POINTS = 1_000
+#: A file name that consists of the words asked for; fewer if it has others, none if only its folders match.
+FULL_NAME_POINTS = 2_000
+#: The words stand in the file name as one phrase.
+PHRASE_POINTS = 1_000
+
+
+#: A result's place: the smaller the better. A number, or a name's bytes in hex; then the content id.
+Place = tuple[int | str, str]
+
+
+@frozen
+class Cursor:
+    """The place after which a page begins, and the order that it is of."""
+
+    place: Place
+    sort: SortOrder
+
+
+def text_points(query: Query, text: str) -> int:
+    """How well a searchable text fits, as far as words go."""
+    name = text[text.rfind(BOUNDARY) + 1 :]
+    words = len(name.split())
+    asked = sum(len(piece.pattern.split()) for piece in query.wanted if piece.found_in(name))
+    points = FULL_NAME_POINTS * min(asked, words) // words if words else 0
+    if query.order and query.order in name:
+        points += PHRASE_POINTS
+    return points
+
+
+def best_key(points: int, sources: int) -> int:
+    return -(points + round(POINTS * log2(1 + sources)))
+
+
+def name_key(name: str) -> str:
+    return fold(name).encode("utf-8", "replace")[:MAX_NAME_KEY].hex()
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[SortOrder, int | bytes, bytes]).decode
+
+
+def write_cursor(cursor: Cursor) -> str:
+    key, content = cursor.place
+    packed = _encode((cursor.sort, bytes.fromhex(key) if isinstance(key, str) else key, bytes.fromhex(content)))
+    return urlsafe_b64encode(packed).rstrip(b"=").decode("ascii")
+
+
+def read_cursor(text: str, sort: SortOrder) -> Cursor:
+    """:raises Misuse: if it is no cursor of a search in this order."""
+    try:
+        made_for, key, content = _decode(urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
+    except (UnicodeEncodeError, binascii.Error, ValueError, msgspec.MsgspecError) as error:
+        raise Misuse("the page is none that a search named", "use `next` of the page before") from error
+    if made_for != sort or isinstance(key, bytes) != (sort == "name"):
+        raise Misuse(f"the page is of a search in another order than {sort}", "repeat the search with the same --sort")
+    return Cursor((key.hex() if isinstance(key, bytes) else key, content.hex()), sort)

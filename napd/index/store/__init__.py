@@ -1,0 +1,1 @@
+"""What the index remembers: accounts, catalogues and their items, behind one interface."""

@@ -1,0 +1,94 @@
+"""What a step means for a catalogue: the rules that every store follows, without any storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+from pyroaring import BitMap
+
+from ...wire.catalogue import CatalogueDigest, Entry, entry_digest
+from .interface import OutOfStep, Position, StaleSession, Step, TooManyListings
+
+
+@frozen
+class Digested:
+    """A step's entries by their digests, each once."""
+
+    add: Mapping[bytes, Entry]
+    withdraw: Sequence[bytes]
+
+    @classmethod
+    def of(cls, step: Step) -> Digested:
+        add = {entry_digest(entry): entry for entry in step.add}
+        # Withdrawals come first, so what is added in the same step stays.
+        withdraw = {entry_digest(entry) for entry in step.withdraw} - add.keys()
+        return cls(add, sorted(withdraw))
+
+    def all(self) -> Sequence[bytes]:
+        return [*self.add, *self.withdraw]
+
+
+@frozen
+class Plan:
+    """What to do to a catalogue.
+
+    :param added: known items that it gets; `new` are those that have to be made first.
+    :param withdrawn: items that it loses.
+    """
+
+    added: BitMap
+    withdrawn: BitMap
+    new: Mapping[bytes, Entry]
+    position: Position
+
+
+def check_step(step: Step, session: int, position: Position) -> None:
+    """Whether the step may be applied where the catalogue stands.
+
+    :raises StaleSession: OutOfStep:
+    """
+    if step.session != session:
+        raise StaleSession(f"session {step.session} has been replaced by {session}")
+    if step.reset:
+        return
+    if step.epoch != position.epoch:
+        raise OutOfStep("the catalogue is of another epoch")
+    if step.base != position.revision:
+        raise OutOfStep(f"the catalogue is at revision {position.revision}, not {step.base}")
+
+
+def plan(
+    step: Step, digested: Digested, ids: Mapping[bytes, int], share: BitMap, position: Position, most: int
+) -> Plan:
+    """
+    :param ids: of those entries that are known as items.
+    :param share: what the catalogue holds now.
+    :raises TooManyListings: if it would hold more than `most`.
+    """
+    wanted = BitMap(ids[digest] for digest in digested.add if digest in ids)
+    new = {digest: entry for digest, entry in digested.add.items() if digest not in ids}
+    if step.reset:
+        withdrawn = share - wanted
+        running = CatalogueDigest()
+        for digest in digested.add:
+            running.add(digest)
+    else:
+        withdrawn = BitMap(ids[digest] for digest in digested.withdraw if digest in ids) & share
+        running = CatalogueDigest(position.digest)
+        for digest in digested.add:
+            if digest in new or ids[digest] not in share:
+                running.add(digest)
+        for digest in digested.withdraw:
+            if digest in ids and ids[digest] in share:
+                running.remove(digest)
+    added = wanted - share
+    listings = len(share) - len(withdrawn) + len(added) + len(new)
+    if listings > most:
+        raise TooManyListings(f"a catalogue may have {most} listings, this would be {listings}")
+    return Plan(added, withdrawn, new, Position(step.epoch, step.revision, running.hex()))
+
+
+def adopt(stored: Position, held: Position) -> Position:
+    """Where a catalogue stands once a peer says what it holds: the same digest is the same set, however counted."""
+    return held if stored.digest == held.digest else stored

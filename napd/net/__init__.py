@@ -1,0 +1,1 @@
+"""How bytes travel: identity, TLS, dialling, links."""

@@ -1,0 +1,73 @@
+"""Reaching a daemon: HOST:PORT to a secured link, or a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from attrs import frozen
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.protocol import Factory
+
+from ..errors import Misuse, Unreachable
+from .identity import Identity
+from .link import SecureLink
+from .tls import client_factory
+
+#: Seconds for the TCP connection; the handshake has its own limit.
+CONNECT_S = 10.0
+DEFAULT_INDEX_PORT = 6699
+
+
+class Dialler(Protocol):
+    """The way out, as peers and indexes see it; tests put an in-memory network here."""
+
+    async def dial(self, address: str, alpn: bytes, build: Callable[[], SecureLink]) -> None:
+        """Connect to HOST:PORT. Returns at TCP connect: the link's user hears when it is secured, or lost.
+
+        :raises Unreachable: no connection within `CONNECT_S`.
+        """
+
+
+@frozen
+class TLSDialler:
+    """Dials over TCP and TLS with this daemon's identity."""
+
+    reactor: Any
+    identity: Identity
+
+    async def dial(self, address: str, alpn: bytes, build: Callable[[], SecureLink]) -> None:
+        host, port = split_address(address)
+        endpoint = HostnameEndpoint(self.reactor, host, port, timeout=CONNECT_S)
+        factory = client_factory(self.identity, alpn, Factory.forProtocol(build))
+        try:
+            await endpoint.connect(factory)
+        except (ConnectError, DNSLookupError, OSError) as error:
+            raise Unreachable(f"{address} does not answer: {error}") from error
+
+
+def split_address(address: str, default_port: int | None = None) -> tuple[str, int]:
+    """``HOST:PORT``, ``[IPV6]:PORT``, or without a port if there is a default.
+
+    :raises Misuse: anything else.
+    """
+    host, port_text = address, ""
+    if address.startswith("["):
+        host, bracket, rest = address[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise Misuse(f"address {address!r} is not HOST:PORT")
+        port_text = rest[1:]
+    elif address.count(":") == 1:
+        host, _, port_text = address.partition(":")
+    elif ":" in address and default_port is None:
+        raise Misuse(f"address {address!r} is not HOST:PORT; put an IPv6 address in brackets")
+    if not port_text and default_port is not None:
+        return host, default_port
+    if not host or not port_text.isascii() or not port_text.isdigit() or not 0 < int(port_text) < 65536:
+        raise Misuse(f"address {address!r} is not HOST:PORT")
+    return host, int(port_text)
+
+
+def join_address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,211 @@
+"""One TLS link: up only when the handshake is over, ALPN chose our protocol, and the key is the expected one."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..errors import NapError, RemoteProtocolError, Unreachable, WrongIdentity
+from ..model import PeerId
+from ..wire.line import MAX_LINE_BYTES, encode
+from .identity import PublicKey
+
+#: Seconds from the TCP connection to the end of the TLS handshake.
+HANDSHAKE_S = 10.0
+
+
+class LinkUser(Protocol):
+    """What a link tells its user, in this order: secured once, then lines, then lost once.
+
+    A link that never becomes secure is only lost.
+    """
+
+    def link_secured(self, key: PublicKey) -> None: ...
+
+    def line_heard(self, line: bytes) -> None:
+        """One line. `RemoteProtocolError` with `fatal` raised from here aborts the link."""
+
+    def raw_heard(self, data: bytes) -> None:
+        """Some of the raw bytes announced by `expect_raw`; never more than were announced."""
+
+    def link_lost(self, reason: NapError) -> None: ...
+
+
+@implementer(IPushProducer)
+class _Outflow:
+    """Whether the transport takes more; who waits for that. Says nothing about reading, which goes on."""
+
+    def __init__(self) -> None:
+        self._paused = False
+        self._waiting: list[Deferred[None]] = []
+
+    def drained(self) -> Deferred[None]:
+        if not self._paused:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        return waiting
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(None)
+
+    def stopProducing(self) -> None:
+        self.resumeProducing()
+
+
+@implementer(IHandshakeListener)
+class SecureLink(LineReceiver):
+    """The protocol on top of TLS, for both ends of both network protocols.
+
+    :param alpn: what must have been negotiated.
+    :param expected: the only acceptable id of the other end; None accepts any (and the user judges).
+    """
+
+    delimiter = b"\n"
+    MAX_LENGTH = MAX_LINE_BYTES
+    #: TLS over TCP, or an in-memory stand-in; Twisted's annotation names less than both offer.
+    transport: Any
+
+    def __init__(self, clock: IReactorTime, user: LinkUser, alpn: bytes, expected: PeerId | None = None) -> None:
+        self._clock = clock
+        self._user = user
+        self._alpn = alpn
+        self._expected = expected
+        self._deadline: IDelayedCall | None = None
+        self._why: NapError | None = None
+        self._raw_left = 0
+        self._outflow: _Outflow | None = None
+        self.secured = False
+
+    # --- For the user ----------------------------------------------------------------------------
+
+    def say(self, message: Struct) -> None:
+        """Send one message as a line."""
+        if self._why is None:
+            self.transport.write(encode(message))
+
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes that a line has announced. Wait for `drained` now and then: nothing else bounds the buffer."""
+        if self._why is None:
+            self.transport.write(data)
+
+    def drained(self) -> Deferred[None]:
+        """Fires when the transport takes more; also when the link is gone."""
+        if self._why is not None:
+            return succeed(None)
+        if self._outflow is None:
+            self._outflow = _Outflow()
+            self.transport.registerProducer(self._outflow, True)
+        return self._outflow.drained()
+
+    def pause_reading(self) -> None:
+        self.transport.pauseProducing()
+
+    def resume_reading(self) -> None:
+        if self._why is None:
+            self.transport.resumeProducing()
+
+    @property
+    def remote_host(self) -> str:
+        """The other end's IP address."""
+        return str(self.transport.getPeer().host)
+
+    def expect_raw(self, size: int) -> None:
+        """The next `size` bytes are raw and go to `raw_heard`; call it from `line_heard`."""
+        if size:
+            self._raw_left = size
+            self.setRawMode()
+
+    def hang_up(self, last: Struct | None = None) -> None:
+        """End the link in good order, with a last word if there is one."""
+        if self._why is None:
+            if last is not None:
+                self.transport.write(encode(last))
+            self._why = Unreachable("the link was closed by this end", code="closed")
+            if self._outflow is not None:
+                self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def abort(self, why: NapError) -> None:
+        """End the link now; what is not yet sent never will be."""
+        if self._why is None:
+            self._why = why
+        self.transport.abortConnection()
+
+    # --- For Twisted -----------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self._deadline = self._clock.callLater(
+            HANDSHAKE_S, self.abort, Unreachable(f"no TLS handshake within {HANDSHAKE_S:.0f} s")
+        )
+
+    def handshakeCompleted(self) -> None:
+        self._stop_deadline()
+        try:
+            key = self._other_end()
+        except WrongIdentity as error:
+            self.abort(error)
+            return
+        self.secured = True
+        self._user.link_secured(key)
+
+    def _other_end(self) -> PublicKey:
+        negotiated = self.transport.negotiatedProtocol
+        if negotiated != self._alpn:
+            raise WrongIdentity(f"the other end does not speak {self._alpn.decode()}", code="wrong_protocol")
+        certificate = self.transport.getPeerCertificate()
+        if certificate is None:
+            raise WrongIdentity("the other end showed no certificate")
+        key = PublicKey.of_certificate(certificate.to_cryptography())
+        if self._expected is not None and key.id != self._expected:
+            raise WrongIdentity(f"the other end is {key.id}, not {self._expected}")
+        return key
+
+    def lineReceived(self, line: bytes) -> None:
+        if self._why is not None or not self.secured:
+            return
+        try:
+            self._user.line_heard(line)
+        except RemoteProtocolError as error:
+            self.abort(error)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self.abort(RemoteProtocolError(f"a line over {MAX_LINE_BYTES} bytes"))
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._why is not None:
+            return
+        if len(data) < self._raw_left:
+            self._raw_left -= len(data)
+            self._user.raw_heard(data)
+            return
+        rest = data[self._raw_left :]
+        mine = data[: self._raw_left] if rest else data
+        self._raw_left = 0
+        self._user.raw_heard(mine)
+        self.setLineMode(rest)
+
+    def connectionLost(self, reason: Failure = Failure(Exception("never connected"))) -> None:  # noqa: B008
+        self._stop_deadline()
+        if self._why is None:
+            self._why = Unreachable(f"the link was lost: {reason.getErrorMessage()}")
+        if self._outflow is not None:
+            self._outflow.stopProducing()
+        self._user.link_lost(self._why)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None

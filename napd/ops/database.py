@@ -1,0 +1,159 @@
+"""SQLite files that outlive versions: made whole or not at all, upgraded step by step, with a backup before.
+
+The schema's version is `PRAGMA user_version`: the number of scripts that have been run.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import ConfigurationError, NoSpace
+from .events import Events
+
+#: Milliseconds that a second connection to a file (a backup tool, say) may hold us up.
+BUSY_MS = 10_000
+
+
+def open_database(
+    path: Path, schema: Sequence[str], *, synchronous: str = "FULL", events: Events | None = None
+) -> sqlite3.Connection:
+    """A connection in autocommit mode (``BEGIN`` is the caller's), WAL, foreign keys on, for one thread at a time.
+
+    :param schema: one SQL script per version; ``schema[0]`` makes version 1 from nothing.
+    :param synchronous: FULL keeps what was committed over a power cut; NORMAL may lose the last commits, not the file.
+    :raises ConfigurationError: a newer schema, no database, or damaged; the file is left as it is.
+    """
+    try:
+        if not path.exists():
+            _make(path, schema)
+        connection = _connect(path)
+        try:
+            _upgrade(connection, path, schema, events)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={synchronous}")
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, OSError) as error:
+        raise _refusal(path, error) from error
+    return connection
+
+
+def refuse_newer(path: Path, supported: int) -> None:
+    """A look before the daemon starts, so that it can refuse in good order; changes nothing.
+
+    :raises ConfigurationError: if the file's schema is newer than `supported`.
+    """
+    if not path.exists():
+        return
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            version = _version(connection)
+        finally:
+            connection.close()
+    except (sqlite3.Error, OSError):
+        # Whatever it is, opening it in earnest will tell.
+        return
+    _check_version(path, version, supported)
+
+
+def _make(path: Path, schema: Sequence[str]) -> None:
+    """Under a temporary name: a crash leaves no database or a whole one."""
+    temporary = path.with_name(path.name + ".new")
+    # A write-ahead log that lost its database would be played into the new one.
+    for left_over in (temporary, *_side_files(temporary), *_side_files(path)):
+        left_over.unlink(missing_ok=True)
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    connection = _connect(temporary)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        for version, script in enumerate(schema, 1):
+            _step(connection, script, version)
+    finally:
+        # Closing the only connection merges the write-ahead log into the file.
+        connection.close()
+    _sync(temporary)
+    os.rename(temporary, path)
+    _sync(path.parent)
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path, schema: Sequence[str], events: Events | None) -> None:
+    version = _version(connection)
+    _check_version(path, version, len(schema))
+    if version == len(schema):
+        return
+    if version == 0:
+        raise ConfigurationError(f"{path} is not a database of this program", "move it out of the way")
+    _back_up(connection, path.with_name(f"{path.name}.v{version}.bak"))
+    for step in range(version + 1, len(schema) + 1):
+        _step(connection, schema[step - 1], step)
+    if events is not None:
+        said = f"{path.name} was brought from schema {version} to {len(schema)}; a backup was kept."
+        events.emit("state.migrated", said, from_version=version, to_version=len(schema))
+
+
+def _step(connection: sqlite3.Connection, script: str, version: int) -> None:
+    """One version's script and the new version number, in one transaction."""
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n;PRAGMA user_version={version:d};\nCOMMIT;")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _back_up(connection: sqlite3.Connection, path: Path) -> None:
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    copy = sqlite3.connect(temporary)
+    try:
+        connection.backup(copy)
+    finally:
+        copy.close()
+    _sync(temporary)
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA busy_timeout={BUSY_MS:d}")
+    connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _check_version(path: Path, version: int, supported: int) -> None:
+    if version > supported:
+        raise ConfigurationError(
+            f"{path} has schema {version}, this version of the program knows up to {supported}",
+            "run the newer version, or use another --state",
+        )
+
+
+def _side_files(path: Path) -> list[Path]:
+    return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal")]
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refusal(path: Path, error: sqlite3.Error | OSError) -> ConfigurationError | NoSpace:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        return NoSpace(f"{path} cannot be written: the disk is full")
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return ConfigurationError(f"{path} is damaged or no database: {error}", "restore it or move it out of the way")
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return ConfigurationError(f"{path} cannot be used: {reason}")

@@ -1,0 +1,1 @@
+"""`twistd nappeer`: shares directories, serves others, downloads from them, obeys `napctl`."""

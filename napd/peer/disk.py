@@ -1,0 +1,193 @@
+"""Every file operation that downloads depend on, in one place: tests record it, fail it, cut it off.
+
+All functions block: they run on a disk thread, never on the reactor's. They raise `NoSpace` or `DiskFailed`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from attrs import frozen
+
+from ..errors import DiskFailed, NapError, NoSpace
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+_NO_RENAMEAT2 = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+
+
+@frozen
+class FileIdentity:
+    """Which file a path is, whatever it is called."""
+
+    device: int
+    inode: int
+
+
+class Disk:
+    """The real one."""
+
+    def make_directory(self, path: str) -> None:
+        """With parents; an existing directory is fine."""
+        with _told(path):
+            os.makedirs(path, exist_ok=True)
+
+    def create(self, path: str) -> int:
+        """A new file, or the one that is there, for reading and writing; a symlink is refused."""
+        with _told(path):
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+    def identity(self, descriptor: int) -> FileIdentity:
+        status = os.fstat(descriptor)
+        return FileIdentity(status.st_dev, status.st_ino)
+
+    def size(self, descriptor: int) -> int:
+        return os.fstat(descriptor).st_size
+
+    def identity_at(self, path: str) -> FileIdentity | None:
+        """None if nothing is there."""
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _error(path, error) from error
+        return FileIdentity(status.st_dev, status.st_ino)
+
+    def write_at(self, descriptor: int, data: bytes | memoryview, offset: int) -> None:
+        """All of it."""
+        with _told("a partial file"):
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(descriptor, view, offset)
+                view = view[written:]
+                offset += written
+
+    def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
+        """Less only at the end of the file."""
+        with _told("a file"):
+            pieces = []
+            while size:
+                piece = os.pread(descriptor, size, offset)
+                if not piece:
+                    break
+                pieces.append(piece)
+                size -= len(piece)
+                offset += len(piece)
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        with _told("a partial file"):
+            os.ftruncate(descriptor, size)
+
+    def sync_data(self, descriptor: int) -> None:
+        with _told("a partial file"):
+            os.fdatasync(descriptor)
+
+    def sync(self, descriptor: int) -> None:
+        with _told("a partial file"):
+            os.fsync(descriptor)
+
+    def sync_directory(self, path: str) -> None:
+        with _told(path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        with _told("a partial file"):
+            os.close(descriptor)
+
+    def remove(self, path: str) -> None:
+        """Gone afterwards, also if it was before."""
+        with _told(path):
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                return
+
+    def remove_empty_directory(self, path: str) -> None:
+        """If it is empty; otherwise it stays."""
+        try:
+            os.rmdir(path)
+        except OSError:
+            return
+
+    def data_ranges(self, descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+        """(offset, end) of the parts of a file that hold data, not holes."""
+        offset = 0
+        while offset < size:
+            try:
+                start = os.lseek(descriptor, offset, os.SEEK_DATA)
+                end = os.lseek(descriptor, start, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    return
+                raise _error("a partial file", error) from error
+            yield start, min(end, size)
+            offset = end
+
+    def publish(self, partial: str, name: str) -> bool:
+        """Give the partial file its final name, never replacing anything; False if the name is taken.
+
+        By hard link; where the file system has none, by renameat2, else by an exclusive placeholder and rename.
+        """
+        try:
+            os.link(partial, name, follow_symlinks=False)
+            return True
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise _error(name, error) from error
+        with _told(name):
+            return _rename_without_replacing(partial, name)
+
+
+def _rename_without_replacing(source: str, target: str) -> bool:
+    number = _renameat2(source, target)
+    if number == 0:
+        return True
+    if number == errno.EEXIST:
+        return False
+    if number not in _NO_RENAMEAT2:
+        raise OSError(number, os.strerror(number))
+    try:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+    except FileExistsError:
+        return False
+    os.rename(source, target)
+    return True
+
+
+def _renameat2(source: str, target: str) -> int:
+    """0, or an errno."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return errno.ENOSYS
+    paths = os.fsencode(source), os.fsencode(target)
+    if call(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_NOREPLACE) == 0:
+        return 0
+    return ctypes.get_errno()
+
+
+@contextmanager
+def _told(subject: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _error(subject, error) from error
+
+
+def _error(subject: str, error: OSError) -> NapError:
+    if error.errno in _FULL:
+        return NoSpace(f"no space left for {subject}", "Free some, then: napctl queue retry")
+    return DiskFailed(f"{subject}: {error.strerror or error}")

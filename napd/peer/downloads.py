@@ -1,0 +1,463 @@
+"""All downloads: the queue and its journal, kept in step; which run; what the outside says of their contents.
+
+Every change is made in the queue first and is journalled before the caller hears of it. `reschedule` then makes the
+running ones the first that can run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from attrs import evolve, frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ..background import Background
+from ..discovery.interface import Discovery, Holders, LinkState
+from ..errors import NapError, NoSuchThing, SourceFailed
+from ..model import ContentId, DownloadState, PeerId, Priority
+from ..ops.events import Events
+from ..wire.documents import Problem
+from .disk import Disk
+from .download import Download
+from .journal import Journal
+from .prospects import Prospects
+from .queue import Item, Queue
+from .rates import RateMeter
+from .received import EMPTY_CONTENT, Received
+from .sources import SourcePool
+
+#: A waiting download whose sources are known but failed is tried again after this, doubled up to the last, ± a quarter.
+FIRST_RETRY_S = 4.0
+LAST_RETRY_S = 120.0
+
+
+@frozen
+class Wanted:
+    """What `get` asks for: a content, and what is claimed of it."""
+
+    content: ContentId
+    name: str
+    size: int | None
+
+
+class Downloads:
+    """A `Seeker` and `DownloadOwner`.
+
+    :param run: runs a function on a disk thread.
+    :param now: seconds since 1970.
+    :param limit: how many downloads may be active.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        rng: Random,
+        queue: Queue,
+        journal: Journal,
+        disk: Disk,
+        run: Callable[..., Deferred[Any]],
+        sources: SourcePool,
+        discovery: Discovery,
+        events: Events,
+        background: Background,
+        directory: Path,
+        limit: int,
+    ) -> None:
+        self.queue = queue
+        self._clock = clock
+        self._now = now
+        self._rng = rng
+        self._journal = journal
+        self._disk = disk
+        self._run = run
+        self._sources = sources
+        self._events = events
+        self._background = background
+        self._directory = directory
+        self._limit = limit
+        self._running: dict[int, Download] = {}
+        self._stopping: dict[int, Deferred[None]] = {}
+        self._discovery = discovery
+        self._prospects = Prospects(clock, discovery)
+        self._retries: dict[int, int] = {}
+        self._timers: dict[int, IDelayedCall] = {}
+        self._watchers: list[Callable[[], None]] = []
+        self._started_at: dict[int, float] = {}
+        self._meter = RateMeter()
+        self._on = False
+        self._rescheduling = False
+
+    # --- Starting and stopping -------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._on = True
+        kept = sum(item.bytes_done > 0 for item in self.queue)
+        if len(self.queue):
+            self._events.emit("queue.recovered", downloads=len(self.queue), kept=kept)
+        self.reschedule()
+
+    async def stop(self) -> None:
+        """Everything that was verified is journalled when this returns."""
+        self._on = False
+        for timer in self._timers.values():
+            if timer.active():
+                timer.cancel()
+        for number in list(self._running):
+            self._halt(self.queue.get(number))
+        for stopping in list(self._stopping.values()):
+            await stopping
+        await self._journal.save(list(self.queue))
+
+    # --- Commands --------------------------------------------------------------------------------
+
+    async def get(
+        self, wanted: Sequence[Wanted], *, priority: Priority | None, directory: str | None, name: str | None
+    ) -> list[Item]:
+        """Take these on, or find them taken on already. Returns their downloads, journalled."""
+        items = []
+        new = []
+        for want in wanted:
+            item = self.queue.of_content(want.content)
+            if item is None:
+                item = self.queue.add(
+                    want.content,
+                    transfer=f"{self._rng.getrandbits(64):016x}",
+                    name=name or want.name,
+                    size=want.size,
+                    directory=directory or str(self._directory),
+                    priority=priority or Priority.NORMAL,
+                    now=self._now(),
+                )
+                new.append(item)
+            elif item.state is DownloadState.DONE:
+                if item.path is None or await self._run(self._disk.identity_at, item.path) is None:
+                    self.queue.again(item, directory=directory or item.directory, name=name or item.name)
+                    new.append(item)
+            elif item.state in (DownloadState.FAILED, DownloadState.CANCELLED):
+                self._prospects.pardon(item.content)
+                self.queue.retry(item)
+                new.append(item)
+            if priority is not None:
+                self.queue.prioritise([item], priority)
+            items.append(item)
+        await self._journal.save(items, self.queue.next_id)
+        for item in new:
+            self._emit("download.queued", item, content=item.content, name=item.name, priority=item.priority.value)
+        self.reschedule()
+        return items
+
+    async def pause(self, items: Iterable[Item]) -> None:
+        changed = [item for item in items if self.queue.pause(item)]
+        for item in changed:
+            self._emit("download.paused", item)
+        await self._changed(changed)
+
+    async def resume(self, items: Iterable[Item]) -> None:
+        changed = [item for item in items if self.queue.resume(item)]
+        for item in changed:
+            self._emit("download.resumed", item)
+        await self._changed(changed)
+
+    async def retry(self, items: Iterable[Item]) -> None:
+        changed = []
+        for item in items:
+            self._prospects.pardon(item.content)
+            if self.queue.retry(item):
+                self._emit("download.resumed", item)
+                changed.append(item)
+        await self._changed(changed)
+
+    async def cancel(self, items: Iterable[Item]) -> None:
+        """The partial data is gone when this returns."""
+        changed = [item for item in items if self.queue.cancel(item, self._now())]
+        await self._journal.ended(changed)
+        removals = [self._remove_partial(item) for item in changed]
+        for removal in removals:
+            await removal
+        for item in changed:
+            self._emit("download.cancelled", item)
+        self.reschedule()
+
+    async def prioritise(self, items: Iterable[Item], priority: Priority) -> None:
+        await self._changed(self.queue.prioritise(items, priority))
+
+    async def move(self, items: list[Item], to: str) -> None:
+        await self._changed(self.queue.move(items, to))
+
+    async def clear(self) -> list[Item]:
+        """Forget ended ones; what a failed one had received goes with it."""
+        gone = self.queue.forget_ended()
+        await self._journal.forget(gone)
+        for item in gone:
+            await self._remove_partial(item)
+        self._tell_watchers()
+        return gone
+
+    async def set_limit(self, limit: int) -> None:
+        self._limit = limit
+        await self._journal.set("downloads", str(limit))
+        self.reschedule()
+
+    @property
+    def limit(self) -> int:
+        return self._limit
+
+    async def _changed(self, items: Sequence[Item]) -> None:
+        if items:
+            await self._journal.save(items)
+            self.reschedule()
+
+    # --- Running ---------------------------------------------------------------------------------
+
+    def reschedule(self) -> None:
+        """Make the active the first that can run. Called after every change; not re-entered."""
+        if not self._on or self._rescheduling:
+            return
+        self._rescheduling = True
+        try:
+            for number in list(self._running):
+                item = self._find(number)
+                if item is None or item.state is not DownloadState.ACTIVE:
+                    self._halt_number(number)
+            # Each pass settles at least one download, or nothing changes any more.
+            for _ in range(len(self.queue) + 1):
+                plan = self.queue.schedule(self._limit)
+                for item in plan.displace:
+                    self.queue.displace(item)
+                    self._halt(item)
+                    self._emit("download.displaced", item)
+                self._seek()
+                if not plan.start:
+                    break
+                for item in plan.start:
+                    self._launch(item)
+        finally:
+            self._rescheduling = False
+        self._tell_watchers()
+
+    def _launch(self, item: Item) -> None:
+        found = self._prospects.holders(item.content)
+        hopeless = found is not None or self._discovery.status().state is not LinkState.ONLINE
+        if hopeless and item.content != EMPTY_CONTENT and not self._prospects.usable(item.content):
+            # Without a source it would only hold a place.
+            self._wait_for_source(item, answered=found is not None)
+            return
+        self.queue.activate(item)
+        received = Received(item, self._journal, self._disk, self._run)
+        download = Download(
+            item=item,
+            owner=self,
+            received=received,
+            clock=self._clock,
+            sources=self._sources,
+            events=self._events,
+            background=self._background,
+        )
+        self._running[item.id] = download
+        self._started_at.setdefault(item.id, self._now())
+        self._emit("download.started", item, content=item.content, sources=0 if found is None else len(found.holders))
+        self._background.start("running a download", self._run_one(download))
+
+    async def _run_one(self, download: Download) -> None:
+        stopping = self._stopping.get(download.item.id)
+        if stopping is not None:
+            await stopping
+        if self._running.get(download.item.id) is download:
+            download.start(self._prospects.holders(download.item.content))
+
+    def _wait_for_source(self, item: Item, *, answered: bool) -> None:
+        self.queue.no_source(item)
+        self._journal.save([item]).addErrback(self._journal_failed)
+        if answered:
+            self._emit("download.waiting", item)
+        self._retry_later(item)
+
+    def _halt(self, item: Item) -> None:
+        self._halt_number(item.id)
+
+    def _halt_number(self, number: int, *, keep: bool = True) -> Deferred[None] | None:
+        download = self._running.pop(number, None)
+        if download is None:
+            return self._stopping.get(number)
+        stopping = self._background.start("stopping a download", download.stop(keep=keep))
+        self._stopping[number] = stopping
+
+        def stopped(_: None) -> None:
+            if self._stopping.get(number) is stopping:
+                del self._stopping[number]
+
+        stopping.addCallback(stopped)
+        return stopping
+
+    async def _remove_partial(self, item: Item) -> None:
+        timer = self._timers.pop(item.id, None)
+        if timer is not None and timer.active():
+            timer.cancel()
+        stopping = self._halt_number(item.id)
+        if stopping is not None and not stopping.called:
+            done: Deferred[None] = Deferred()
+            stopping.addCallback(lambda _: done.callback(None))
+            await done
+        if item.state is not DownloadState.DONE:
+            await Received(item, self._journal, self._disk, self._run).close(keep=False)
+
+    # --- DownloadOwner ---------------------------------------------------------------------------
+
+    def outline_known(self, item: Item) -> None:
+        self._tell_watchers()
+
+    def received(self, size: int) -> None:
+        self._meter.add(size, self._clock.seconds())
+
+    def ban(self, item: Item, peer: PeerId, failure: SourceFailed) -> None:
+        self._prospects.ban(item.content, peer, failure)
+
+    def is_banned(self, item: Item, peer: PeerId) -> bool:
+        return self._prospects.ban_code(item.content, peer) is not None
+
+    def no_source(self, item: Item) -> None:
+        if item.state is DownloadState.ACTIVE:
+            self._halt(item)
+            self._wait_for_source(item, answered=True)
+            self.reschedule()
+
+    def finished(self, item: Item, path: str) -> None:
+        self._running.pop(item.id, None)
+        if item.state.ended:
+            return
+        self._background.start("finishing a download", self._conclude(item, path))
+
+    async def _conclude(self, item: Item, path: str) -> None:
+        """Journalled first, then done: what is reported done stays done, whatever was asked meanwhile."""
+        now = self._now()
+        size = item.bytes_done if item.size is None else item.size
+        done = evolve(item, state=DownloadState.DONE, path=path, error=None, finished=now, bytes_done=size)
+        try:
+            await self._journal.ended([done])
+        except NapError as error:
+            self.failed(item, error)
+            return
+        changed_meanwhile = item.state is not DownloadState.ACTIVE
+        item.bytes_done = size
+        self.queue.finish(item, path, now)
+        if changed_meanwhile:
+            self._journal.save([item]).addErrback(self._journal_failed)
+        self._retries.pop(item.id, None)
+        took = now - self._started_at.pop(item.id, now)
+        self._emit("download.finished", item, name=item.name, bytes=size, took_s=round(took, 3))
+        self.reschedule()
+
+    def failed(self, item: Item, error: NapError) -> None:
+        self._running.pop(item.id, None)
+        if not item.state.ended:
+            self.queue.fail(item, Problem(error.code, error.message), self._now())
+            self._journal.save([item]).addErrback(self._journal_failed)
+            self._emit("download.failed", item, error.message, code=error.code, error=error.message)
+        self.reschedule()
+
+    def _journal_failed(self, failure: Any) -> None:
+        self._events.fault("journalling the queue", failure)
+
+    # --- Seeker ----------------------------------------------------------------------------------
+
+    def holders_changed(self, found: Holders) -> None:
+        item = self.queue.of_content(found.content)
+        if item is None or item.state.ended:
+            return
+        answered_before = self._prospects.holders(found.content) is not None
+        new = self._prospects.told(found)
+        for peer in new:
+            self._sources.returned(peer)
+        if item.size is None and found.size is not None:
+            item.size = found.size
+            if item.name == item.content and found.name:
+                item.name = found.name
+        running = self._running.get(item.id)
+        if running is not None:
+            running.holders_changed(found)
+        elif item.state is DownloadState.WAITING:
+            if new and self._prospects.usable(item.content):
+                self._source_appeared(item)
+            elif not answered_before:
+                self._emit("download.waiting", item)
+
+    def discovery_lost(self) -> None:
+        """What was told last stays in use: links to sources live on without the index."""
+
+    def _source_appeared(self, item: Item) -> None:
+        if self.queue.source_appeared(item):
+            self._journal.save([item]).addErrback(self._journal_failed)
+            self.reschedule()
+
+    def _retry_later(self, item: Item) -> None:
+        """Its sources are known but failed: try them again, ever more rarely."""
+        timer = self._timers.pop(item.id, None)
+        if timer is not None and timer.active():
+            timer.cancel()
+        count = self._retries.get(item.id, 0)
+        self._retries[item.id] = count + 1
+        delay = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(count, 10)) * self._rng.uniform(0.75, 1.25)
+        self._timers[item.id] = self._clock.callLater(delay, self._retry_now, item)
+
+    def _retry_now(self, item: Item) -> None:
+        self._timers.pop(item.id, None)
+        if item.state is not DownloadState.WAITING:
+            return
+        if self._prospects.usable(item.content):
+            self._source_appeared(item)
+        else:
+            self._retry_later(item)
+
+    def _seek(self) -> None:
+        """Those that could run or wait are sought; paused and ended ones are not."""
+        idle = (DownloadState.PAUSED, DownloadState.DONE, DownloadState.FAILED, DownloadState.CANCELLED)
+        self._prospects.seek_only(item.content for item in self.queue if item.state not in idle)
+
+    # --- Looking ---------------------------------------------------------------------------------
+
+    def running(self, item: Item) -> Download | None:
+        return self._running.get(item.id)
+
+    def answered(self, items: Iterable[Item]) -> Deferred[None]:
+        """Fires when discovery has said who holds these, or cannot be asked."""
+        if self._discovery.status().state is not LinkState.ONLINE:
+            return succeed(None)
+        return self._prospects.answered(item.content for item in items)
+
+    def holders(self, item: Item) -> Holders | None:
+        return self._prospects.holders(item.content)
+
+    def ban_code(self, item: Item, peer: PeerId) -> str | None:
+        return self._prospects.ban_code(item.content, peer)
+
+    def holds_from(self, item: Item, user: str) -> bool:
+        """Whether this user is among the download's sources: what ``@user`` selects by."""
+        found = self._prospects.holders(item.content)
+        return found is not None and any(holder.user == user for holder in found.holders)
+
+    def bytes_per_s(self) -> float:
+        return self._meter.per_s(self._clock.seconds())
+
+    def watch(self, told: Callable[[], None]) -> Callable[[], None]:
+        """Call `told` after every change of a state; the returned function ends that."""
+        self._watchers.append(told)
+        return lambda: self._watchers.remove(told)
+
+    def _tell_watchers(self) -> None:
+        for told in list(self._watchers):
+            told()
+
+    def _find(self, number: int) -> Item | None:
+        try:
+            return self.queue.get(number)
+        except NoSuchThing:
+            return None
+
+    def _emit(self, event: str, item: Item, message: str | None = None, **fields: Any) -> None:
+        self._events.emit(event, message, download=item.id, transfer=item.transfer, **fields)

@@ -1,0 +1,397 @@
+"""The fetching end of a peer link: requests out, verified-later bytes in.
+
+One `FetchSession` serves all downloads that use the same source. It knows the protocol and nothing of files, queues
+or choices; what comes in is handed to the request that asked for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ..errors import NapError, RemoteProtocolError, SourceFailed, TimedOut, printable
+from ..model import ContentId
+from ..net.identity import PublicKey
+from ..net.link import SecureLink
+from ..net.pacing import Pacer
+from ..wire import peer as wire
+
+#: Seconds from the secured link to `admitted`.
+ADMISSION_S = 10.0
+#: Seconds without a byte, while something is owed and it is not our turn to wait, after which a source is left.
+STALL_S = 10.0
+
+
+class Receiver(Protocol):
+    """Who asked for chunks; implemented by `peer.download`."""
+
+    def chunk_came(self, chunk: int, data: bytes) -> None:
+        """The bytes of one chunk, unverified. Called in the order of the run."""
+
+    def get_ended(self, failure: SourceFailed | None) -> None:
+        """Nothing more comes for this request; None: all of it came, or it was cancelled by the asker."""
+
+    def place_told(self, position: int | None) -> None:
+        """All slots of the source are taken and this is our place; None: it is being served."""
+
+
+@define(eq=False)
+class GetRequest:
+    """Chunks that are asked for and have not all come."""
+
+    id: int
+    content: ContentId
+    next_chunk: int
+    end_chunk: int
+    receiver: Receiver
+    cancelled: bool = False
+
+
+@define(eq=False)
+class _ManifestRequest:
+    id: int
+    done: Deferred[tuple[int, bytes]]
+
+
+@define(eq=False)
+class _Incoming:
+    """Raw bytes that are on their way."""
+
+    request: GetRequest | _ManifestRequest
+    number: int
+    left: int
+    pieces: list[bytes] = field(factory=list)
+
+
+class FetchSession:
+    """A `LinkUser` in the role ``fetch``.
+
+    :param ticket: what to show; asked when it is needed.
+    :param ready: called once the source has admitted us.
+    :param ended: called once when the link is gone, with the reason.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        agent: str,
+        ticket: Callable[[], str | None],
+        pacer: Pacer,
+        ready: Callable[[FetchSession], None],
+        ended: Callable[[FetchSession, NapError], None],
+    ) -> None:
+        self._clock = clock
+        self._agent = agent
+        self._ticket = ticket
+        self._pacer = pacer
+        self._ready = ready
+        self._ended = ended
+        self._link: SecureLink | None = None
+        self._greeted = False
+        self._admitted = False
+        self._next_id = 1
+        self._gets: dict[int, GetRequest] = {}
+        self._manifests: dict[int, _ManifestRequest] = {}
+        self._queued: dict[ContentId, int] = {}
+        self._incoming: _Incoming | None = None
+        self._heard_at = 0.0
+        self._pinged_at: float | None = None
+        self._check: IDelayedCall | None = None
+        self._resume: IDelayedCall | None = None
+        self.rtt_s: float | None = None
+
+    def attach(self, link: SecureLink) -> None:
+        """The link that carries this session; before it connects."""
+        self._link = link
+
+    @property
+    def alive(self) -> bool:
+        return self._admitted and self._link is not None
+
+    def position(self, content: ContentId) -> int | None:
+        """Our place in the source's upload queue for this content, if it makes us wait."""
+        return self._queued.get(content)
+
+    # --- Asking ----------------------------------------------------------------------------------
+
+    def outline(self, content: ContentId) -> Deferred[tuple[int, bytes]]:
+        """(size, group digests), unverified. Fails with `SourceFailed`."""
+        request = self._manifest_request()
+        self._say(wire.GetOutline(request.id, content))
+        return request.done
+
+    def group(self, content: ContentId, group: int) -> Deferred[tuple[int, bytes]]:
+        """(0, chunk digests of the group), unverified. Fails with `SourceFailed`."""
+        request = self._manifest_request()
+        self._say(wire.GetGroup(request.id, content, group))
+        return request.done
+
+    def get(self, content: ContentId, first: int, count: int, transfer: str, receiver: Receiver) -> GetRequest:
+        """Ask for a run of chunks; they come to the receiver."""
+        request = GetRequest(self._new_id(), content, first, first + count, receiver)
+        self._gets[request.id] = request
+        self._heard_now_if_idle()
+        self._say(wire.Get(request.id, content, first, count, transfer))
+        return request
+
+    def cancel(self, request: GetRequest) -> None:
+        """What has not come yet is not wanted; the receiver hears nothing more."""
+        if request.id in self._gets and not request.cancelled:
+            request.cancelled = True
+            self._say(wire.Cancel(request.id))
+
+    def close(self) -> None:
+        """Hang up; whoever still waits is told."""
+        if self._link is not None:
+            self._link.hang_up()
+
+    # --- LinkUser --------------------------------------------------------------------------------
+
+    def link_secured(self, key: PublicKey) -> None:
+        self._heard_at = self._clock.seconds()
+        self._check = self._clock.callLater(ADMISSION_S, self._not_admitted)
+        self._say(wire.Hello((wire.VERSION,), self._agent, "fetch"))
+
+    def line_heard(self, line: bytes) -> None:
+        self._heard_at = self._clock.seconds()
+        try:
+            message = wire.decode_from_server(line)
+        except RemoteProtocolError as error:
+            if error.fatal:
+                raise
+            self._say(wire.Error(error.code, error.message[:4096], error.about))
+            return
+        if not self._greeted and not isinstance(message, wire.Hello | wire.Bye):
+            raise RemoteProtocolError("spoke before hello", code="order")
+        self._handle(message)
+
+    def raw_heard(self, data: bytes) -> None:
+        self._heard_at = self._clock.seconds()
+        incoming = self._incoming
+        if incoming is None:
+            raise RemoteProtocolError("raw bytes that nothing announced")
+        incoming.pieces.append(data)
+        incoming.left -= len(data)
+        self._slow_down(len(data))
+        if incoming.left == 0:
+            self._incoming = None
+            self._deliver(incoming)
+
+    def link_lost(self, reason: NapError) -> None:
+        self._link = None
+        self._admitted = False
+        for call in (self._check, self._resume):
+            if call is not None and call.active():
+                call.cancel()
+        failure = reason if isinstance(reason, SourceFailed) else SourceFailed(reason.message, code=_lost_code(reason))
+        gets, self._gets = self._gets, {}
+        manifests, self._manifests = self._manifests, {}
+        self._incoming = None
+        for manifest in manifests.values():
+            manifest.done.errback(failure)
+        for request in gets.values():
+            if not request.cancelled:
+                request.receiver.get_ended(failure)
+        self._ended(self, failure)
+
+    # --- What the source says --------------------------------------------------------------------
+
+    def _handle(self, message: wire.FromServer) -> None:
+        if isinstance(message, wire.Chunk):
+            self._chunk_announced(message)
+        elif isinstance(message, wire.Outline | wire.Group):
+            self._manifest_announced(message)
+        elif isinstance(message, wire.Queued):
+            self._queued_told(ContentId(message.content), message.position)
+        elif isinstance(message, wire.Gone):
+            self._refused(message.id, SourceFailed("the source does not have it any more", code="gone"))
+        elif isinstance(message, wire.Busy):
+            self._refused(message.id, SourceFailed("the source is busy", code="busy"))
+        elif isinstance(message, wire.Cancelled):
+            self._gets.pop(message.id, None)
+        elif isinstance(message, wire.Error):
+            failure = SourceFailed(f"the source refused: {printable(message.message)}", code="refused")
+            self._refused(message.id, failure)
+        elif isinstance(message, wire.Ping):
+            self._say(wire.Pong(message.n))
+        elif isinstance(message, wire.Pong):
+            if self._pinged_at is not None:
+                self.rtt_s = self._clock.seconds() - self._pinged_at
+                self._pinged_at = None
+        elif isinstance(message, wire.Hello):
+            self._hello_heard(message)
+        elif isinstance(message, wire.Admitted):
+            self._admitted_heard()
+        else:
+            self._bye_heard(message)
+
+    def _hello_heard(self, hello: wire.Hello) -> None:
+        if self._greeted:
+            raise RemoteProtocolError("a second hello", code="order")
+        if wire.VERSION not in hello.versions:
+            raise RemoteProtocolError("no common version", code="version")
+        if hello.role != "serve":
+            raise RemoteProtocolError("both ends want to fetch", code="role")
+        self._greeted = True
+        ticket = self._ticket()
+        if ticket is None:
+            raise RemoteProtocolError("there is no ticket to show yet", code="no_ticket")
+        self._say(wire.Ticket(ticket))
+        # The answer to this is the first measure of how near the source is.
+        self._ping()
+
+    def _admitted_heard(self) -> None:
+        if self._admitted:
+            return
+        self._admitted = True
+        if self._check is not None:
+            self._check.cancel()
+        self._check = self._clock.callLater(1.0, self._watch)
+        self._ready(self)
+
+    def _bye_heard(self, bye: wire.Bye) -> None:
+        link = self._link
+        if link is not None:
+            link.abort(SourceFailed(f"the source hung up: {printable(bye.message)}", code=printable(bye.code, 40)))
+
+    def _chunk_announced(self, header: wire.Chunk) -> None:
+        request = self._gets.get(header.id)
+        if request is None or header.chunk != request.next_chunk or header.chunk >= request.end_chunk:
+            raise RemoteProtocolError(f"chunk {header.chunk} was not asked for", code="unasked")
+        self._served(request)
+        incoming = _Incoming(request, header.chunk, header.bytes)
+        if header.bytes:
+            self._incoming = incoming
+            self._expect(header.bytes)
+        else:
+            self._deliver(incoming)
+
+    def _manifest_announced(self, header: wire.Outline | wire.Group) -> None:
+        request = self._manifests.get(header.id)
+        if request is None:
+            raise RemoteProtocolError("a manifest that was not asked for", code="unasked")
+        number = header.size if isinstance(header, wire.Outline) else 0
+        incoming = _Incoming(request, number, header.bytes)
+        if header.bytes:
+            self._incoming = incoming
+            self._expect(header.bytes)
+        else:
+            self._deliver(incoming)
+
+    def _deliver(self, incoming: _Incoming) -> None:
+        data = b"".join(incoming.pieces)
+        request = incoming.request
+        if isinstance(request, _ManifestRequest):
+            del self._manifests[request.id]
+            request.done.callback((incoming.number, data))
+            return
+        request.next_chunk += 1
+        ended = request.next_chunk == request.end_chunk
+        if ended:
+            self._gets.pop(request.id, None)
+        if request.cancelled:
+            return
+        request.receiver.chunk_came(incoming.number, data)
+        if ended:
+            request.receiver.get_ended(None)
+
+    def _refused(self, about: int | None, failure: SourceFailed) -> None:
+        """One request fails; the link and the others go on."""
+        if about is None:
+            return
+        manifest = self._manifests.pop(about, None)
+        if manifest is not None:
+            manifest.done.errback(failure)
+        request = self._gets.pop(about, None)
+        if request is not None and not request.cancelled:
+            request.receiver.get_ended(failure)
+
+    def _queued_told(self, content: ContentId, position: int) -> None:
+        waiting = [request for request in self._gets.values() if request.content == content]
+        if waiting:
+            self._queued[content] = position
+            for receiver in {id(request.receiver): request.receiver for request in waiting}.values():
+                receiver.place_told(position)
+
+    def _served(self, request: GetRequest) -> None:
+        if self._queued.pop(request.content, None) is not None:
+            request.receiver.place_told(None)
+
+    # --- Deadlines -------------------------------------------------------------------------------
+
+    def _not_admitted(self) -> None:
+        if self._link is not None:
+            self._link.abort(SourceFailed("the source did not admit us in time", code="timeout"))
+
+    def _watch(self) -> None:
+        """Every second: is the source still there, and does it still send what it owes?"""
+        link = self._link
+        if link is None:
+            return
+        silent = self._clock.seconds() - self._heard_at
+        owes = bool(self._manifests) or any(r.content not in self._queued for r in self._gets.values())
+        if owes and silent >= STALL_S and self._resume is None:
+            link.abort(SourceFailed(f"no byte for {STALL_S:.0f} s", code="stalled"))
+            return
+        if silent >= wire.DEAD_AFTER_S and self._resume is None:
+            link.abort(SourceFailed("the source is silent", code="stalled"))
+            return
+        if silent >= wire.HEARTBEAT_S and self._pinged_at is None and self._incoming is None:
+            self._ping()
+        self._check = self._clock.callLater(1.0, self._watch)
+
+    def _ping(self) -> None:
+        self._pinged_at = self._clock.seconds()
+        self._say(wire.Ping())
+
+    def _heard_now_if_idle(self) -> None:
+        if len(self._gets) == 1 and not self._manifests:
+            self._heard_at = self._clock.seconds()
+
+    def _slow_down(self, size: int) -> None:
+        """Stop reading for a while if the download limit says so; what the source sends waits in its own buffers."""
+        delay = self._pacer.delay_after(size)
+        link = self._link
+        if delay > 0.01 and self._resume is None and link is not None:
+            link.pause_reading()
+            self._resume = self._clock.callLater(min(delay, 2.0), self._read_on)
+
+    def _read_on(self) -> None:
+        self._resume = None
+        self._heard_at = self._clock.seconds()
+        delay = self._pacer.delay_after(0)
+        link = self._link
+        if link is None:
+            return
+        if delay > 0.01:
+            self._resume = self._clock.callLater(min(delay, 2.0), self._read_on)
+        else:
+            link.resume_reading()
+
+    # --- Small change ----------------------------------------------------------------------------
+
+    def _manifest_request(self) -> _ManifestRequest:
+        request = _ManifestRequest(self._new_id(), Deferred())
+        self._manifests[request.id] = request
+        self._heard_now_if_idle()
+        return request
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
+
+    def _say(self, message: wire.FromFetcher) -> None:
+        if self._link is not None:
+            self._link.say(message)
+
+    def _expect(self, size: int) -> None:
+        if self._link is not None:
+            self._link.expect_raw(size)
+
+
+def _lost_code(reason: NapError) -> str:
+    return reason.code if reason.code not in ("failed", TimedOut.code) else "lost"

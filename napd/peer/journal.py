@@ -1,0 +1,325 @@
+"""The journal: the queue on the disk. It says only what is so: a chunk is in it after it was flushed, never before.
+
+One SQLite database with synchronous=FULL and one thread that writes it. Changes that wait together are committed
+together, in the order in which they were made; each method's Deferred fires after the commit.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+
+from ..content.digest import GROUP_CHUNKS
+from ..errors import DiskFailed, NapError, NoSpace
+from ..model import ContentId, DownloadState, Priority
+from ..wire.documents import Problem
+from .disk import FileIdentity
+from .queue import Item
+
+#: One script per schema version; a database is brought up one by one.
+SCHEMA = (
+    """
+    CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE download (
+        id INTEGER PRIMARY KEY,
+        content TEXT NOT NULL,
+        transfer TEXT NOT NULL,
+        name TEXT NOT NULL,
+        size INTEGER,
+        directory BLOB NOT NULL,     -- paths are bytes: they need not be UTF-8
+        priority TEXT NOT NULL,
+        place INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        path BLOB,
+        error_code TEXT,
+        error_message TEXT,
+        added REAL NOT NULL,
+        finished REAL,
+        bytes_done INTEGER NOT NULL,
+        bytes_received INTEGER NOT NULL,
+        group_digests BLOB,          -- the verified outline, with the size
+        sealed_device INTEGER,       -- the complete file, about to get its final name
+        sealed_inode INTEGER
+    );
+    CREATE TABLE manifest_group (
+        download INTEGER NOT NULL, number INTEGER NOT NULL, digests BLOB NOT NULL,
+        PRIMARY KEY (download, number)
+    );
+    CREATE TABLE flushed_group (      -- a bit a chunk, lowest bit first
+        download INTEGER NOT NULL, number INTEGER NOT NULL, have BLOB NOT NULL,
+        PRIMARY KEY (download, number)
+    ) WITHOUT ROWID;
+    """,
+)
+
+Statement = tuple[str, tuple[Any, ...]]
+
+_SAVE = """INSERT INTO download (id, content, transfer, name, size, directory, priority, place, state, path, error_code,
+    error_message, added, finished, bytes_done, bytes_received) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+    ON CONFLICT (id) DO UPDATE SET name=excluded.name, size=excluded.size, directory=excluded.directory,
+    priority=excluded.priority, place=excluded.place, state=excluded.state, path=excluded.path,
+    error_code=excluded.error_code, error_message=excluded.error_message, finished=excluded.finished,
+    bytes_done=excluded.bytes_done, bytes_received=excluded.bytes_received"""
+
+
+class Runs(Protocol):
+    """What the journal needs of `ops.threads.Worker`."""
+
+    def run(self, work: Any, /, *args: Any) -> Deferred[Any]: ...
+
+
+@frozen
+class Kept:
+    """What the journal holds of one download's content: its verified manifest so far, and its flushed chunks."""
+
+    outline: tuple[int, bytes] | None
+    groups: Mapping[int, bytes]
+    flushed: FlushedChunks
+    sealed: FileIdentity | None
+
+
+@define
+class FlushedChunks:
+    """Which chunks are flushed: a bit a chunk, by group of 1,024, and which groups changed since they were
+    journalled."""
+
+    _groups: dict[int, bytearray] = field(factory=dict)
+    _changed: set[int] = field(factory=set)
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, bytes]]) -> FlushedChunks:
+        return cls({number: bytearray(have) for number, have in rows})
+
+    def add(self, chunk: int) -> None:
+        group, place = divmod(chunk, GROUP_CHUNKS)
+        bits = self._groups.setdefault(group, bytearray(GROUP_CHUNKS // 8))
+        bits[place >> 3] |= 1 << (place & 7)
+        self._changed.add(group)
+
+    def __contains__(self, chunk: int) -> bool:
+        group, place = divmod(chunk, GROUP_CHUNKS)
+        bits = self._groups.get(group)
+        return bits is not None and bool(bits[place >> 3] & 1 << (place & 7))
+
+    def __iter__(self) -> Any:
+        for group in sorted(self._groups):
+            bits = int.from_bytes(self._groups[group], "little")
+            while bits:
+                low = bits & -bits
+                yield group * GROUP_CHUNKS + low.bit_length() - 1
+                bits ^= low
+
+    def take_changed(self) -> list[tuple[int, bytes]]:
+        """The groups that changed since the last call, as the journal stores them."""
+        changed = [(group, bytes(self._groups[group])) for group in sorted(self._changed)]
+        self._changed.clear()
+        return changed
+
+
+class Journal:
+    """The peer's durable state: downloads, and the settings that `napctl limit` changes.
+
+    :param connection: opened with `SCHEMA`; used by `worker`'s thread alone once the daemon runs.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, worker: Runs) -> None:
+        self._connection = connection
+        self._worker = worker
+        self._waiting: list[Statement] = []
+        self._waiters: list[Deferred[None]] = []
+        self._committing = False
+
+    # --- At the start, before anything runs ------------------------------------------------------
+
+    def load(self) -> tuple[list[Item], int]:
+        """All downloads, and the next id. Blocks."""
+        rows = self._connection.execute(
+            "SELECT id, content, transfer, name, size, directory, priority, place, state, path, error_code,"
+            " error_message, added, finished, bytes_done, bytes_received FROM download"
+        )
+        items = [_item(row) for row in rows]
+        known = dict(self._connection.execute("SELECT name, value FROM setting"))
+        return items, int(known.get("next_download", 1))
+
+    def settings(self) -> dict[str, str]:
+        """Blocks."""
+        return dict(self._connection.execute("SELECT name, value FROM setting"))
+
+    # --- Reading ---------------------------------------------------------------------------------
+
+    def kept(self, download: int) -> Deferred[Kept]:
+        """What is known of this download's content; after every change made before this call."""
+        done: Deferred[Kept] = self._worker.run(self._read_kept, download)
+        return done
+
+    def _read_kept(self, download: int) -> Kept:
+        execute = self._connection.execute
+        row = execute(
+            "SELECT size, group_digests, sealed_device, sealed_inode FROM download WHERE id=?", (download,)
+        ).fetchone()
+        size, digests, device, inode = row if row is not None else (0, None, None, 0)
+        groups = dict(execute("SELECT number, digests FROM manifest_group WHERE download=?", (download,)))
+        have = execute("SELECT number, have FROM flushed_group WHERE download=?", (download,))
+        return Kept(
+            outline=None if digests is None else (size, digests),
+            groups=groups,
+            flushed=FlushedChunks.of(have),
+            sealed=None if device is None else FileIdentity(device, inode),
+        )
+
+    # --- Writing ---------------------------------------------------------------------------------
+
+    def save(self, items: Sequence[Item], next_id: int | None = None) -> Deferred[None]:
+        """These downloads as they are now."""
+        statements: list[Statement] = [(_SAVE, _row(item)) for item in items]
+        if next_id is not None:
+            statements.append(_setting("next_download", str(next_id)))
+        return self._write(statements)
+
+    def set(self, name: str, value: str) -> Deferred[None]:
+        return self._write([_setting(name, value)])
+
+    def outline(self, item: Item, group_digests: bytes) -> Deferred[None]:
+        sql = "UPDATE download SET size=?, name=?, group_digests=? WHERE id=?"
+        return self._write([(sql, (item.size, item.name, group_digests, item.id))])
+
+    def group(self, item: Item, number: int, digests: bytes) -> Deferred[None]:
+        sql = "INSERT OR REPLACE INTO manifest_group (download, number, digests) VALUES (?,?,?)"
+        return self._write([(sql, (item.id, number, digests))])
+
+    def flushed(self, item: Item, flushed: FlushedChunks) -> Deferred[None]:
+        """These chunks are on the disk, and so many bytes have been received for them."""
+        sql = "INSERT OR REPLACE INTO flushed_group (download, number, have) VALUES (?,?,?)"
+        statements: list[Statement] = [(sql, (item.id, group, have)) for group, have in flushed.take_changed()]
+        figures = "UPDATE download SET bytes_done=?, bytes_received=? WHERE id=?"
+        statements.append((figures, (item.bytes_done, item.bytes_received, item.id)))
+        return self._write(statements)
+
+    def sealed(self, item: Item, identity: FileIdentity) -> Deferred[None]:
+        """The partial file is complete and synced; from here on it may already carry its final name."""
+        sql = "UPDATE download SET sealed_device=?, sealed_inode=? WHERE id=?"
+        return self._write([(sql, (identity.device, identity.inode, item.id))])
+
+    def ended(self, items: Sequence[Item]) -> Deferred[None]:
+        """Save these, and forget what was kept of their chunks."""
+        return self._write([(_SAVE, _row(item)) for item in items] + _without_chunks(items))
+
+    def forget(self, items: Sequence[Item]) -> Deferred[None]:
+        gone: list[Statement] = [("DELETE FROM download WHERE id=?", (item.id,)) for item in items]
+        return self._write(gone + _without_chunks(items))
+
+    # --- Group commit ----------------------------------------------------------------------------
+
+    def _write(self, statements: list[Statement]) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        self._waiting += statements
+        self._waiters.append(done)
+        if not self._committing:
+            self._commit_waiting()
+        return done
+
+    def _commit_waiting(self) -> None:
+        statements, self._waiting = self._waiting, []
+        waiters, self._waiters = self._waiters, []
+        self._committing = bool(waiters)
+        if not waiters:
+            return
+
+        def committed(result: Any) -> None:
+            # The next batch starts first: what a waiter adds then belongs to the one after.
+            self._commit_waiting()
+            for waiter in waiters:
+                waiter.callback(result) if result is None else waiter.errback(result)
+
+        self._worker.run(self._commit, statements).addBoth(committed)
+
+    def _commit(self, statements: list[Statement]) -> None:
+        execute = self._connection.execute
+        try:
+            execute("BEGIN IMMEDIATE")
+            for sql, values in statements:
+                execute(sql, values)
+            execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
+            raise _failure(error) from error
+
+    def close(self) -> Deferred[None]:
+        """After everything that was written before."""
+        done: Deferred[None] = self._worker.run(self._connection.close)
+        return done
+
+
+def _failure(error: sqlite3.Error) -> NapError:
+    if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        return NoSpace("no space left for the queue's journal", "Free some, then: napctl queue retry")
+    return DiskFailed(f"the queue's journal cannot be written: {error}")
+
+
+def database_path(state: Path) -> Path:
+    return state / "queue.sqlite"
+
+
+def _setting(name: str, value: str) -> Statement:
+    return "INSERT OR REPLACE INTO setting (name, value) VALUES (?,?)", (name, value)
+
+
+def _without_chunks(items: Iterable[Item]) -> list[Statement]:
+    statements: list[Statement] = []
+    for item in items:
+        statements.append(("DELETE FROM manifest_group WHERE download=?", (item.id,)))
+        statements.append(("DELETE FROM flushed_group WHERE download=?", (item.id,)))
+        statements.append(
+            ("UPDATE download SET group_digests=NULL, sealed_device=NULL, sealed_inode=NULL WHERE id=?", (item.id,))
+        )
+    return statements
+
+
+def _row(item: Item) -> tuple[Any, ...]:
+    return (
+        item.id,
+        item.content,
+        item.transfer,
+        item.name,
+        item.size,
+        os.fsencode(item.directory),
+        item.priority.value,
+        item.place,
+        item.state.value,
+        None if item.path is None else os.fsencode(item.path),
+        None if item.error is None else item.error.code,
+        None if item.error is None else item.error.message,
+        item.added,
+        item.finished,
+        item.bytes_done,
+        item.bytes_received,
+    )
+
+
+def _item(row: Sequence[Any]) -> Item:
+    (number, content, transfer, name, size, directory, priority, place, state, path, code, message) = row[:12]
+    added, finished, bytes_done, bytes_received = row[12:]
+    return Item(
+        id=number,
+        content=ContentId(content),
+        transfer=transfer,
+        name=name,
+        size=size,
+        directory=os.fsdecode(directory),
+        priority=Priority(priority),
+        place=place,
+        added=added,
+        state=DownloadState(state),
+        path=None if path is None else os.fsdecode(path),
+        error=None if code is None else Problem(code, message),
+        finished=finished,
+        bytes_done=bytes_done,
+        bytes_received=bytes_received,
+    )

@@ -1,0 +1,125 @@
+"""A download's bytes on the disk: the partial file, and how it becomes the finished one.
+
+Partial files live in ``.napd/`` inside the target directory, on the same file system, named by the transfer. They are
+the only files this daemon ever deletes. Everything here blocks and runs on a disk thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from attrs import define, field
+
+from ..content.digest import CHUNK_BYTES, chunk_bytes
+from ..errors import DiskFailed
+from .disk import Disk, FileIdentity
+from .names import numbered
+
+PARTIAL_DIRECTORY = ".napd"
+#: Chunks that are hashed again after a crash at most: what may have been written but not journalled, twice over.
+MAX_REHASH_CHUNKS = 128
+
+
+@define
+class PartialFile:
+    """One download's partial file. Open it before use, close it after; both may be called twice."""
+
+    disk: Disk
+    directory: str
+    transfer: str
+    _descriptor: int | None = field(default=None)
+
+    @property
+    def path(self) -> str:
+        return os.path.join(self.directory, PARTIAL_DIRECTORY, f"{self.transfer}.part")
+
+    def open(self) -> bool:
+        """Whether the file is empty, so that whatever was believed of it is void.
+
+        :raises NoSpace, DiskFailed: and nothing is open then.
+        """
+        if self._descriptor is None:
+            self.disk.make_directory(os.path.dirname(self.path))
+            self._descriptor = self.disk.create(self.path)
+        return self.disk.size(self._descriptor) == 0
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            self.disk.close(descriptor)
+
+    def write_chunk(self, chunk: int, data: bytes | memoryview) -> None:
+        self.disk.write_at(self._open_descriptor(), data, chunk * CHUNK_BYTES)
+
+    def flush(self) -> None:
+        """What was written before this call is on the disk after it.
+
+        After a failure nothing written since the last good flush may be believed; it is not tried again.
+        """
+        self.disk.sync_data(self._open_descriptor())
+
+    def read_chunk(self, chunk: int, size: int) -> bytes:
+        return self.disk.read_at(self._open_descriptor(), chunk_bytes(size, chunk), chunk * CHUNK_BYTES)
+
+    def chunks_with_data(self, size: int) -> Iterator[int]:
+        """Chunks, in order, that are wholly written as far as the file system tells; they still have to be hashed."""
+        for start, end in self.disk.data_ranges(self._open_descriptor(), size):
+            for chunk in range(-(-start // CHUNK_BYTES), -(-end // CHUNK_BYTES)):
+                if chunk * CHUNK_BYTES + chunk_bytes(size, chunk) <= end:
+                    yield chunk
+
+    def seal(self, size: int) -> FileIdentity:
+        """Cut to its size and synced: complete, but for its name."""
+        descriptor = self._open_descriptor()
+        self.disk.truncate(descriptor, size)
+        self.disk.sync(descriptor)
+        return self.disk.identity(descriptor)
+
+    def published(self, name: str, identity: FileIdentity) -> str | None:
+        """Where this very file is already, if it got its name before a crash."""
+        for candidate in numbered(name):
+            target = os.path.join(self.directory, candidate)
+            found = self.disk.identity_at(target)
+            if found is None:
+                return None
+            if found == identity:
+                return target
+        return None
+
+    def publish(self, name: str, identity: FileIdentity) -> str:
+        """Give the sealed file its name, or the next free one numbered from it. Returns the absolute path.
+
+        What is already there under a candidate name and *is* this file counts: it was published before a crash.
+        """
+        for candidate in numbered(name):
+            target = os.path.join(self.directory, candidate)
+            if self.disk.identity_at(target) == identity or (
+                self.disk.identity_at(target) is None and self.disk.publish(self.path, target)
+            ):
+                self.disk.sync_directory(self.directory)
+                return target
+        raise DiskFailed(f"every name like {name!r} is taken in {self.directory}")
+
+    def remove(self) -> None:
+        """The partial data is gone, and its directory if nothing else is in it."""
+        self.close()
+        self.disk.remove(self.path)
+        self.disk.remove_empty_directory(os.path.dirname(self.path))
+
+    def _open_descriptor(self) -> int:
+        if self._descriptor is None:
+            raise DiskFailed(f"the partial file of transfer {self.transfer} is not open")
+        return self._descriptor
+
+
+def rehash_candidates(partial: PartialFile, size: int, known: Iterable[int]) -> list[int]:
+    """After a crash: chunks that hold data on the disk but are not journalled, at most `MAX_REHASH_CHUNKS`."""
+    journalled = set(known)
+    found = []
+    for chunk in partial.chunks_with_data(size):
+        if chunk not in journalled:
+            found.append(chunk)
+            if len(found) == MAX_REHASH_CHUNKS:
+                break
+    return found

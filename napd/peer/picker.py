@@ -1,0 +1,135 @@
+"""The picker: which chunk to ask of which source next. Pure; property-tested (tests/unit/peer/test_picker.py).
+
+Promises: outside the end game no chunk is asked of two sources; every missing chunk is asked sooner or later as long as
+somebody takes; what a lost source was asked for goes to others; a verified chunk is never asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from attrs import define, field
+
+#: How many sources one chunk may be asked of at the very end, rather than wait for the slowest.
+END_GAME_SOURCES = 2
+
+_MISSING = 0
+_ASKED = 1
+_VERIFIED = 2
+
+
+@define
+class Picker:
+    """Chunks of one download: missing, asked of somebody, or verified.
+
+    A byte a chunk: 100 KiB for a content of 100 GiB, searched at memory speed.
+    """
+
+    chunks: int
+    _state: bytearray = field(init=False)
+    _asked: dict[int, list[Hashable]] = field(init=False, factory=dict)
+    _by_source: dict[Hashable, set[int]] = field(init=False, factory=dict)
+    _left: int = field(init=False)
+    _cursor: int = field(init=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        self._state = bytearray(self.chunks)
+        self._left = self.chunks
+
+    @property
+    def done(self) -> bool:
+        return self._left == 0
+
+    @property
+    def left(self) -> int:
+        """Chunks not verified yet."""
+        return self._left
+
+    def verified(self, chunk: int) -> list[Hashable]:
+        """This chunk is good; returns the sources it is still asked of, to be told to cancel."""
+        if self._state[chunk] == _VERIFIED:
+            return []
+        self._state[chunk] = _VERIFIED
+        self._left -= 1
+        others = self._asked.pop(chunk, [])
+        for source in others:
+            self._by_source[source].discard(chunk)
+        return others
+
+    def is_verified(self, chunk: int) -> bool:
+        return self._state[chunk] == _VERIFIED
+
+    def asked_of(self, source: Hashable) -> set[int]:
+        return set(self._by_source.get(source, ()))
+
+    def next_missing(self) -> int | None:
+        """The first chunk that is neither verified nor asked of anybody."""
+        at = self._state.find(_MISSING, self._cursor)
+        if at < 0:
+            return None
+        self._cursor = at
+        return at
+
+    def take(self, source: Hashable, most: int, below: int) -> tuple[int, int] | None:
+        """Ask the next run of chunks of this source: (first, count), or None if there is none for it.
+
+        :param most: how many chunks the run may have.
+        :param below: only chunks with a smaller number (their digests are known).
+        """
+        first = self._state.find(_MISSING, self._cursor, below)
+        if first < 0:
+            return self._take_end_game(source, below)
+        self._cursor = first
+        last = first
+        while last + 1 < below and last + 1 - first < most and self._state[last + 1] == _MISSING:
+            last += 1
+        for chunk in range(first, last + 1):
+            self._assign(chunk, source)
+        return first, last - first + 1
+
+    def _take_end_game(self, source: Hashable, below: int) -> tuple[int, int] | None:
+        """Nothing is left to ask for the first time: ask for one that somebody else is slow with."""
+        if self.next_missing() is not None:
+            return None
+        for chunk, sources in self._asked.items():
+            if chunk < below and len(sources) < END_GAME_SOURCES and source not in sources:
+                self._assign(chunk, source)
+                return chunk, 1
+        return None
+
+    def claim(self, source: Hashable, chunk: int) -> bool:
+        """The source is going to deliver this chunk after all; False if that is not missing any more."""
+        if self._state[chunk] != _MISSING:
+            return False
+        self._assign(chunk, source)
+        return True
+
+    def release(self, source: Hashable, chunk: int) -> None:
+        """The source will not deliver this chunk (it was wrong, cancelled, or must wait its turn)."""
+        sources = self._asked.get(chunk)
+        if sources is None or source not in sources:
+            return
+        sources.remove(source)
+        self._by_source[source].discard(chunk)
+        if not sources:
+            del self._asked[chunk]
+            self._state[chunk] = _MISSING
+            self._cursor = min(self._cursor, chunk)
+
+    def release_all(self, source: Hashable) -> None:
+        """The source is gone."""
+        for chunk in self.asked_of(source):
+            self.release(source, chunk)
+        self._by_source.pop(source, None)
+
+    def unverify(self, chunk: int) -> None:
+        """What was verified was lost before it reached the disk."""
+        if self._state[chunk] == _VERIFIED:
+            self._state[chunk] = _MISSING
+            self._left += 1
+            self._cursor = min(self._cursor, chunk)
+
+    def _assign(self, chunk: int, source: Hashable) -> None:
+        self._state[chunk] = _ASKED
+        self._asked.setdefault(chunk, []).append(source)
+        self._by_source.setdefault(source, set()).add(chunk)

@@ -1,0 +1,111 @@
+"""Who could serve the contents that are wanted: what discovery says, less whom experience speaks against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+
+from ..discovery.interface import Discovery, Holders
+from ..errors import SourceFailed
+from ..model import ContentId, PeerId
+
+#: Seconds that a source is left alone for a content after a wrong chunk or manifest, and after a mere refusal.
+LIAR_BAN_S = 3600.0
+REFUSAL_BAN_S = 30.0
+#: Contents that discovery is asked about; those further back in the queue are asked about as it moves up.
+MAX_SOUGHT = 10_000
+
+
+@frozen
+class _Ban:
+    until: float
+    code: str
+
+
+@define(eq=False)
+class _Waiting:
+    contents: set[ContentId]
+    done: Deferred[None]
+
+
+@define
+class Prospects:
+    """Holders of each sought content, and bans of a peer for a content."""
+
+    _clock: IReactorTime
+    _discovery: Discovery
+    _holders: dict[ContentId, Holders] = field(factory=dict)
+    _sought: set[ContentId] = field(factory=set)
+    _bans: dict[tuple[ContentId, PeerId], _Ban] = field(factory=dict)
+    _waiting: list[_Waiting] = field(factory=list)
+
+    def seek_only(self, wanted: Iterable[ContentId]) -> None:
+        """Have discovery tell about the first `MAX_SOUGHT` of these, and forget all others."""
+        now: set[ContentId] = set()
+        for content in wanted:
+            if len(now) == MAX_SOUGHT:
+                break
+            now.add(content)
+        if new := now - self._sought:
+            self._discovery.seek(new)
+        if old := self._sought - now:
+            self._discovery.unseek(old)
+            for content in old:
+                self._holders.pop(content, None)
+        self._sought = now
+
+    def told(self, found: Holders) -> set[PeerId]:
+        """Discovery's newest word on a content; returns those that were not among its holders before."""
+        before = self._holders.get(found.content)
+        known = set() if before is None else {holder.peer for holder in before.holders}
+        self._holders[found.content] = found
+        for waiting in [waiting for waiting in self._waiting if found.content in waiting.contents]:
+            waiting.contents.discard(found.content)
+            if not waiting.contents:
+                self._waiting.remove(waiting)
+                waiting.done.callback(None)
+        new = {holder.peer for holder in found.holders} - known
+        for peer in new:
+            # Whoever comes back may have changed; a liar's ban stays.
+            ban = self._bans.get((found.content, peer))
+            if ban is not None and ban.code != "integrity":
+                del self._bans[found.content, peer]
+        return new
+
+    def answered(self, contents: Iterable[ContentId]) -> Deferred[None]:
+        """Fires when discovery has answered about all of these that are sought; may be cancelled."""
+        open_ones = {content for content in contents if content in self._sought and content not in self._holders}
+        if not open_ones:
+            return succeed(None)
+        waiting = _Waiting(open_ones, Deferred(lambda _: self._waiting.remove(waiting)))
+        self._waiting.append(waiting)
+        return waiting.done
+
+    def holders(self, content: ContentId) -> Holders | None:
+        """None until discovery has answered."""
+        return self._holders.get(content)
+
+    def usable(self, content: ContentId) -> bool:
+        """Whether there is a holder that is not banned."""
+        found = self._holders.get(content)
+        return found is not None and any(self.ban_code(content, holder.peer) is None for holder in found.holders)
+
+    def ban(self, content: ContentId, peer: PeerId, failure: SourceFailed) -> None:
+        seconds = LIAR_BAN_S if failure.code == "integrity" else REFUSAL_BAN_S
+        self._bans[content, peer] = _Ban(self._clock.seconds() + seconds, failure.code)
+
+    def ban_code(self, content: ContentId, peer: PeerId) -> str | None:
+        """Why this peer is not asked for this content at present."""
+        ban = self._bans.get((content, peer))
+        if ban is not None and ban.until <= self._clock.seconds():
+            del self._bans[content, peer]
+            ban = None
+        return None if ban is None else ban.code
+
+    def pardon(self, content: ContentId) -> None:
+        """A person wants it tried again with everybody."""
+        for key in [key for key in self._bans if key[0] == content]:
+            del self._bans[key]

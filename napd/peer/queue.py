@@ -1,0 +1,328 @@
+"""The queue: which downloads there are, in which state, and in what order they run. Pure.
+
+Order is (priority, place). The active are the first N runnable in that order. The queue decides nothing about sources
+or bytes; `peer.downloads` acts on what `schedule` says and writes every change to the journal.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+
+from attrs import define, field
+
+from ..errors import Misuse, NoSuchThing
+from ..model import ContentId, DownloadState, Priority
+from ..wire.documents import Problem
+
+_RUNNABLE = frozenset({DownloadState.QUEUED, DownloadState.ACTIVE})
+
+#: The words of `queue move`.
+MOVES = ("top", "up", "down", "bottom")
+
+
+@define(eq=False)
+class Item:
+    """One download as the queue sees it; changed only through `Queue`, but for the figures at the end.
+
+    `transfer` names it in the logs of both ends and its partial file; `directory` is where it will be saved.
+    Times are seconds since 1970.
+    """
+
+    id: int
+    content: ContentId
+    transfer: str
+    name: str
+    size: int | None
+    directory: str
+    priority: Priority
+    place: int
+    added: float
+    state: DownloadState = DownloadState.QUEUED
+    path: str | None = None
+    error: Problem | None = None
+    finished: float | None = None
+    #: Flushed and journalled bytes.
+    bytes_done: int = 0
+    #: Payload bytes from the wire, over all runs.
+    bytes_received: int = 0
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        return self.priority.rank, self.place, self.id
+
+    @property
+    def runnable(self) -> bool:
+        return self.state in _RUNNABLE
+
+
+@define
+class Schedule:
+    """What has to change so that the active are the first runnable ones."""
+
+    start: list[Item]
+    displace: list[Item]
+
+
+@define
+class Queue:
+    """All downloads. Methods that change something return the items they changed, for the journal."""
+
+    next_id: int = 1
+    _items: dict[int, Item] = field(factory=dict)
+    _by_content: dict[ContentId, Item] = field(factory=dict)
+    # Sorted keys: of all that have not ended, and of those that could run.
+    _order: list[tuple[int, int, int]] = field(factory=list)
+    _ready: list[tuple[int, int, int]] = field(factory=list)
+    _active: set[int] = field(factory=set)
+
+    # --- Looking ---------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Item]:
+        """In the order in which they will run, ended ones last, the latest ended first."""
+        for _, _, number in self._order:
+            yield self._items[number]
+        ended = (item for item in self._items.values() if item.state.ended)
+        yield from sorted(ended, key=lambda item: (-(item.finished or 0.0), item.id))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, number: int) -> Item:
+        """:raises NoSuchThing: if there is no download with this id."""
+        try:
+            return self._items[number]
+        except KeyError:
+            raise NoSuchThing(f"download {number} does not exist", "List them: napctl queue") from None
+
+    def of_content(self, content: ContentId) -> Item | None:
+        return self._by_content.get(content)
+
+    def positions(self) -> dict[int, int]:
+        """Place in the order, from 1, of all that have not ended."""
+        return {number: place for place, (_, _, number) in enumerate(self._order, 1)}
+
+    def position(self, item: Item) -> int | None:
+        if item.state.ended:
+            return None
+        return bisect_left(self._order, item.key) + 1
+
+    def count(self, state: DownloadState) -> int:
+        return sum(item.state is state for item in self._items.values())
+
+    def schedule(self, limit: int) -> Schedule:
+        """Which to start and which to displace, so that the first `limit` runnable are the active."""
+        wanted = [number for _, _, number in self._ready[:limit]]
+        wanted_set = set(wanted)
+        return Schedule(
+            start=[self._items[n] for n in wanted if n not in self._active],
+            displace=[self._items[n] for n in self._active if n not in wanted_set],
+        )
+
+    # --- Filling ---------------------------------------------------------------------------------
+
+    def restore(self, items: Iterable[Item]) -> None:
+        """Take over what the journal holds; what was active is queued."""
+        for item in items:
+            if item.state is DownloadState.ACTIVE:
+                item.state = DownloadState.QUEUED
+            self._insert(item)
+            self.next_id = max(self.next_id, item.id + 1)
+
+    def add(
+        self,
+        content: ContentId,
+        *,
+        transfer: str,
+        name: str,
+        size: int | None,
+        directory: str,
+        priority: Priority,
+        now: float,
+    ) -> Item:
+        """A new download at the end of its priority; there must be none of this content."""
+        item = Item(
+            id=self.next_id,
+            content=content,
+            transfer=transfer,
+            name=name,
+            size=size,
+            directory=directory,
+            priority=priority,
+            place=self._last_place(priority) + 1,
+            added=now,
+        )
+        self.next_id += 1
+        self._insert(item)
+        return item
+
+    def forget_ended(self) -> list[Item]:
+        """`queue clear`."""
+        ended = [item for item in self._items.values() if item.state.ended]
+        for item in ended:
+            del self._items[item.id]
+            if self._by_content.get(item.content) is item:
+                del self._by_content[item.content]
+        return ended
+
+    # --- States ----------------------------------------------------------------------------------
+
+    def activate(self, item: Item) -> None:
+        self._set(item, DownloadState.ACTIVE)
+
+    def displace(self, item: Item) -> None:
+        """A more urgent one takes its place: queued again, its chunks kept."""
+        if item.state is DownloadState.ACTIVE:
+            self._set(item, DownloadState.QUEUED)
+
+    def no_source(self, item: Item) -> bool:
+        return self._change(item, {DownloadState.ACTIVE, DownloadState.QUEUED}, DownloadState.WAITING)
+
+    def source_appeared(self, item: Item) -> bool:
+        return self._change(item, {DownloadState.WAITING}, DownloadState.QUEUED)
+
+    def pause(self, item: Item) -> bool:
+        """Anything unfinished → paused. Returns whether that changed something, as all of these do."""
+        unfinished = {DownloadState.QUEUED, DownloadState.ACTIVE, DownloadState.WAITING}
+        return self._change(item, unfinished, DownloadState.PAUSED)
+
+    def resume(self, item: Item) -> bool:
+        return self._change(item, {DownloadState.PAUSED}, DownloadState.QUEUED)
+
+    def retry(self, item: Item) -> bool:
+        """Failed, cancelled and waiting → queued; what had ended goes to the end of its priority."""
+        if item.state in (DownloadState.FAILED, DownloadState.CANCELLED):
+            self._requeue(item)
+            return True
+        return self._change(item, {DownloadState.WAITING}, DownloadState.QUEUED)
+
+    def again(self, item: Item, *, directory: str, name: str) -> None:
+        """A finished download whose file is gone is fetched anew."""
+        item.directory, item.name, item.path = directory, name, None
+        item.bytes_done = 0
+        self._requeue(item)
+
+    def cancel(self, item: Item, now: float) -> bool:
+        """Anything but done → cancelled."""
+        if item.state in (DownloadState.DONE, DownloadState.CANCELLED):
+            return False
+        self._end(item, DownloadState.CANCELLED, now)
+        item.bytes_done = 0
+        return True
+
+    def finish(self, item: Item, path: str, now: float) -> None:
+        item.path, item.error = path, None
+        self._end(item, DownloadState.DONE, now)
+
+    def fail(self, item: Item, problem: Problem, now: float) -> None:
+        item.error = problem
+        self._end(item, DownloadState.FAILED, now)
+
+    # --- Order -----------------------------------------------------------------------------------
+
+    def prioritise(self, items: Iterable[Item], priority: Priority) -> list[Item]:
+        """Give these a priority; each whose priority changes goes to the end of the new one."""
+        changed = []
+        for item in items:
+            if item.priority is not priority:
+                self._take_out(item)
+                item.place = self._last_place(priority) + 1
+                item.priority = priority
+                self._put_in(item)
+                changed.append(item)
+        return changed
+
+    def move(self, items: list[Item], to: str) -> list[Item]:
+        """Move within their priority; several keep their order among each other.
+
+        :param to: top, up, down, bottom, or a position from 1.
+        :raises Misuse: for anything else. Ended ones are not moved.
+        """
+        if to not in MOVES and not (to.isascii() and to.isdigit() and 0 < int(to) < 10**9):
+            raise Misuse(f"cannot move to {to!r}", "Say top, up, down, bottom or a position from 1")
+        changed: dict[int, Item] = {}
+        for priority in Priority:
+            chosen = [item for item in items if item.priority is priority and not item.state.ended]
+            if chosen:
+                changed.update((item.id, item) for item in self._move_within(priority, chosen, to))
+        return list(changed.values())
+
+    def _move_within(self, priority: Priority, chosen: list[Item], to: str) -> list[Item]:
+        line = [self._items[n] for rank, _, n in self._order if rank == priority.rank]
+        places = [item.place for item in line]
+        numbers = {item.id for item in chosen}
+        block = [item for item in line if item.id in numbers]
+        if to in ("up", "down"):
+            after = _shifted(line, numbers, -1 if to == "up" else 1)
+        else:
+            rest = [item for item in line if item.id not in numbers]
+            at = {"top": 0, "bottom": len(rest)}.get(to)
+            at = min(int(to) - 1, len(rest)) if at is None else at
+            after = rest[:at] + block + rest[at:]
+        changed = [(item, place) for item, place in zip(after, places, strict=True) if item.place != place]
+        for item, _ in changed:
+            self._take_out(item)
+        for item, place in changed:
+            item.place = place
+            self._put_in(item)
+        return [item for item, _ in changed]
+
+    # --- Inside ----------------------------------------------------------------------------------
+
+    def _insert(self, item: Item) -> None:
+        self._items[item.id] = item
+        known = self._by_content.get(item.content)
+        if known is None or known.state.ended:
+            self._by_content[item.content] = item
+        self._put_in(item)
+
+    def _last_place(self, priority: Priority) -> int:
+        at = bisect_left(self._order, (priority.rank + 1,))
+        if at and self._order[at - 1][0] == priority.rank:
+            return self._order[at - 1][1]
+        return 0
+
+    def _change(self, item: Item, from_states: set[DownloadState], to: DownloadState) -> bool:
+        if item.state not in from_states:
+            return False
+        self._set(item, to)
+        return True
+
+    def _requeue(self, item: Item) -> None:
+        self._take_out(item)
+        item.place = self._last_place(item.priority) + 1
+        item.state, item.error, item.finished = DownloadState.QUEUED, None, None
+        self._put_in(item)
+
+    def _end(self, item: Item, state: DownloadState, now: float) -> None:
+        item.finished = now
+        self._set(item, state)
+
+    def _set(self, item: Item, state: DownloadState) -> None:
+        self._take_out(item)
+        item.state = state
+        self._put_in(item)
+
+    def _take_out(self, item: Item) -> None:
+        self._active.discard(item.id)
+        for keys in (self._order, self._ready):
+            at = bisect_left(keys, item.key)
+            if at < len(keys) and keys[at] == item.key:
+                del keys[at]
+
+    def _put_in(self, item: Item) -> None:
+        if not item.state.ended:
+            insort(self._order, item.key)
+        if item.runnable:
+            insort(self._ready, item.key)
+        if item.state is DownloadState.ACTIVE:
+            self._active.add(item.id)
+
+
+def _shifted(line: list[Item], numbers: set[int], step: int) -> list[Item]:
+    """The chosen each one place up or down; a block at the edge stays where it is."""
+    after = list(line) if step < 0 else list(reversed(line))
+    for at in range(1, len(after)):
+        if after[at].id in numbers and after[at - 1].id not in numbers:
+            after[at - 1], after[at] = after[at], after[at - 1]
+    return after if step < 0 else list(reversed(after))

@@ -1,0 +1,242 @@
+"""What a download has so far: its manifest, which chunks are verified, and the bytes on the disk.
+
+Three states of a chunk, never mixed up: *verified* (checked and written), *flushed* (synced), and journalled. The
+journal is told of a chunk only after the sync, so it says only what is so. Methods run on the reactor's thread and do
+their work on disk threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from ..content.digest import CHUNK_BYTES, GROUP_CHUNKS, chunk_bytes, chunk_digest, content_id
+from ..content.manifest import Manifest, Outline, manifest_of
+from ..errors import LocalProtocolError
+from .disk import Disk
+from .journal import FlushedChunks, Journal
+from .names import saved_name
+from .partial import PartialFile, rehash_candidates
+from .picker import Picker
+from .queue import Item
+
+#: Chunks ahead of the next missing one whose digests should be known.
+DIGESTS_AHEAD = 128
+
+EMPTY_CONTENT = content_id(0, [])
+
+
+class WrongSize(Exception):
+    """A whole chunk that is not the content: it may be the first of several."""
+
+
+class Received:
+    """One queue item's bytes.
+
+    :param run: runs a function on a disk thread.
+    """
+
+    def __init__(self, item: Item, journal: Journal, disk: Disk, run: Callable[..., Deferred[Any]]) -> None:
+        self._item = item
+        self._journal = journal
+        self._run = run
+        self._partial = PartialFile(disk, item.directory, item.transfer)
+        self._manifest: Manifest | None = None
+        self._picker: Picker | None = None
+        self._flushed = FlushedChunks()
+        self._unflushed: set[int] = set()
+        self._writing = 0
+        self._written: list[Deferred[None]] = []
+
+    # --- Taking up -------------------------------------------------------------------------------
+
+    async def take_up(self) -> str | None:
+        """Believe the journal, hash what the disk holds beyond it. Returns a path if the file was published before."""
+        kept = await self._journal.kept(self._item.id)
+        if kept.sealed is not None:
+            path = await self._run(self._partial.published, saved_name(self._item.name), kept.sealed)
+            if path is not None:
+                await self._run(self._partial.remove)
+                return str(path)
+        fresh = await self._run(self._partial.open)
+        if self._item.content == EMPTY_CONTENT:
+            self._use(manifest_of(0, b""))
+        elif kept.outline is not None:
+            self._use(Manifest(Outline.verified(self._item.content, *kept.outline)))
+            for number, digests in kept.groups.items():
+                self.manifest.add_group(number, digests)
+            if not fresh:
+                self._flushed = kept.flushed
+            for chunk in self._flushed:
+                self.picker.verified(chunk)
+            self._item.bytes_done = sum(chunk_bytes(self.size, chunk) for chunk in self._flushed)
+            await self._rehash()
+        else:
+            self._item.bytes_done = 0
+        return None
+
+    async def _rehash(self) -> None:
+        for chunk in await self._run(rehash_candidates, self._partial, self.size, self._flushed):
+            if self.manifest.has_group(chunk // GROUP_CHUNKS) and await self._run(self._is_on_disk, chunk):
+                self.picker.verified(chunk)
+                self._unflushed.add(chunk)
+        await self.flush()
+
+    def _is_on_disk(self, chunk: int) -> bool:
+        """On a disk thread."""
+        return self.manifest.accepts(chunk, self._partial.read_chunk(chunk, self.size))
+
+    # --- What is known ---------------------------------------------------------------------------
+
+    @property
+    def has_outline(self) -> bool:
+        return self._manifest is not None
+
+    @property
+    def manifest(self) -> Manifest:
+        if self._manifest is None:
+            raise LocalProtocolError("the manifest is not known yet")
+        return self._manifest
+
+    @property
+    def picker(self) -> Picker:
+        if self._picker is None:
+            raise LocalProtocolError("the manifest is not known yet")
+        return self._picker
+
+    @property
+    def size(self) -> int:
+        return self.manifest.outline.size
+
+    @property
+    def complete(self) -> bool:
+        """Every chunk is verified; not all need to be flushed."""
+        return self._picker is not None and self._picker.done
+
+    @property
+    def unflushed(self) -> int:
+        """Chunks that are verified but not flushed."""
+        return len(self._unflushed)
+
+    @property
+    def unjournalled(self) -> int:
+        """Chunks that a crash would cost now."""
+        return self._writing + len(self._unflushed)
+
+    def learn(self, manifest: Manifest) -> Deferred[None]:
+        """The outline is verified, and perhaps some groups; fires when that is journalled."""
+        self._use(manifest)
+        for number, digests in manifest.known_groups():
+            self._journal.group(self._item, number, digests).addErrback(_told_with_the_outline)
+        return self._journal.outline(self._item, manifest.outline.group_digests)
+
+    def learn_group(self, number: int, digests: bytes) -> Deferred[None]:
+        """:raises IntegrityFailure: if these are not the group's."""
+        self.manifest.add_group(number, digests)
+        return self._journal.group(self._item, number, digests)
+
+    def _use(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._picker = Picker(manifest.outline.chunks)
+        self._item.size = manifest.outline.size
+
+    def digests_known_below(self) -> tuple[int, int | None]:
+        """Chunks up to which digests are known from the next missing one on, and the group to ask for soon, if any."""
+        first = self.picker.next_missing()
+        if first is None:
+            return self.picker.chunks, None
+        group = first // GROUP_CHUNKS
+        while self.manifest.has_group(group):
+            group += 1
+        below = min(group * GROUP_CHUNKS, self.picker.chunks)
+        wanted = group < self.manifest.outline.groups and below < first + DIGESTS_AHEAD
+        return below, group if wanted else None
+
+    # --- Bytes -----------------------------------------------------------------------------------
+
+    async def store(self, chunk: int, data: bytes) -> bool:
+        """Check and write one chunk; False if it is not what its digest says.
+
+        :raises NoSpace, DiskFailed: it could not be written.
+        """
+        self._writing += 1
+        try:
+            if not await self._run(self._check_and_write, chunk, data):
+                return False
+        finally:
+            self._wrote()
+        self._unflushed.add(chunk)
+        return True
+
+    async def store_only_chunk(self, data: bytes) -> bool:
+        """Bytes that should be a whole content of one chunk: they prove themselves, without a manifest from anybody.
+
+        :raises WrongSize: a full chunk that is not the content.
+        """
+        self._writing += 1
+        try:
+            manifest = manifest_of(len(data), await self._run(chunk_digest, data))
+            if manifest.outline.content != self._item.content:
+                if len(data) == CHUNK_BYTES:
+                    raise WrongSize
+                return False
+            self.learn(manifest).addErrback(_told_with_the_outline)
+            await self._run(self._partial.write_chunk, 0, data)
+        finally:
+            self._wrote()
+        self._unflushed.add(0)
+        return True
+
+    def _check_and_write(self, chunk: int, data: bytes) -> bool:
+        """On a disk thread."""
+        if not self.manifest.accepts(chunk, data):
+            return False
+        self._partial.write_chunk(chunk, data)
+        return True
+
+    def _wrote(self) -> None:
+        self._writing -= 1
+        if not self._writing:
+            waiting, self._written = self._written, []
+            for one in waiting:
+                one.callback(None)
+
+    async def flush(self) -> None:
+        """Sync what is written, then journal it; what is written meanwhile belongs to the next flush.
+
+        :raises NoSpace, DiskFailed: nothing since the last good flush counts; it is fetched again.
+        """
+        if not self._unflushed:
+            return
+        chunks, self._unflushed = self._unflushed, set()
+        await self._run(self._partial.flush)
+        for chunk in chunks:
+            self._flushed.add(chunk)
+        self._item.bytes_done += sum(chunk_bytes(self.size, chunk) for chunk in chunks)
+        await self._journal.flushed(self._item, self._flushed)
+
+    async def publish(self) -> str:
+        """The complete file gets its final name, and its partial data goes. Returns the absolute path."""
+        identity = await self._run(self._partial.seal, self.size)
+        await self._journal.sealed(self._item, identity)
+        path = await self._run(self._partial.publish, saved_name(self._item.name), identity)
+        await self._run(self._partial.remove)
+        return str(path)
+
+    async def close(self, *, keep: bool = True) -> None:
+        """Flush what can be flushed and close the file; or remove it. Waits for writes that are under way."""
+        if self._writing:
+            written: Deferred[None] = Deferred()
+            self._written.append(written)
+            await written
+        try:
+            if keep:
+                await self.flush()
+        finally:
+            await self._run(self._partial.close if keep else self._partial.remove)
+
+
+def _told_with_the_outline(_: object) -> None:
+    """The journal commits in order and fails as a whole: the next flush meets the same fault and reports it."""

@@ -1,0 +1,134 @@
+"""Reads files and makes their chunk digests, a bounded part at a time. For threads."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Sequence
+from threading import Event
+
+from attrs import frozen
+
+from ...content.digest import CHUNK_BYTES, chunk_bytes, chunk_digest
+from .identity import Identity, settles_at
+from .opening import GONE, open_file
+
+#: Chunks hashed before anybody else has a turn, and before they are kept: 256 MiB is a second or two on a slow disk.
+PART_CHUNKS = 256
+#: Seconds after which a batch of small files ends, so that they are announced as they come.
+BATCH_S = 0.1
+
+
+@frozen
+class Work:
+    """A part of a file to be hashed. `expected`: what the digests were when the file was too young to be trusted."""
+
+    hash: int
+    share: int
+    directory: bytes
+    path: bytes
+    identity: Identity
+    first: int
+    count: int
+    expected: bytes | None
+
+
+@frozen
+class Hashed:
+    """Digests of the part, or of its beginning. Chunks before number `doubtful` were read before `settles_at`."""
+
+    work: Work
+    digests: bytes
+    doubtful: int
+    settles_at: float
+
+
+@frozen
+class Changed:
+    """The file is another one now, or gone. `vain`: bytes had been read."""
+
+    work: Work
+    vain: bool
+
+
+@frozen
+class Failed:
+    """It cannot be read."""
+
+    work: Work
+    reason: str
+
+
+Outcome = Hashed | Changed | Failed
+
+
+def hash_batch(works: Sequence[Work], now: Callable[[], float], stopped: Event) -> list[Outcome]:
+    """As many as `BATCH_S` allows, at least one."""
+    until = now() + BATCH_S
+    outcomes = []
+    for work in works:
+        outcomes.append(hash_part(work, now, stopped))
+        if now() >= until or stopped.is_set():
+            break
+    return outcomes
+
+
+def hash_part(work: Work, now: Callable[[], float], stopped: Event) -> Outcome:
+    """Open, check that it is the file that was seen, read, check again.
+
+    :param stopped: once it is set, the digests so far are what is returned.
+    """
+    vain = False
+    try:
+        descriptor = open_file(work.directory, work.path)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or Identity.of(status) != work.identity:
+                return Changed(work, vain)
+            trusted_from = settles_at(status, now())
+            digests, doubtful = _read(descriptor, work, trusted_from, now, stopped)
+            vain = work.count > 0
+            if digests is None or Identity.of(os.fstat(descriptor)) != work.identity:
+                return Changed(work, vain)
+            return Hashed(work, digests, doubtful, trusted_from)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in GONE:
+            return Changed(work, vain)
+        return Failed(work, error.strerror or str(error))
+
+
+def _read(
+    descriptor: int, work: Work, trusted_from: float, now: Callable[[], float], stopped: Event
+) -> tuple[bytes | None, int]:
+    """The joined digests, None if the file is shorter than it was; and how many leading chunks are doubtful."""
+    size = work.identity.size
+    offset = work.first * CHUNK_BYTES
+    length = min(work.count * CHUNK_BYTES, size - offset)
+    if length > CHUNK_BYTES:
+        os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_SEQUENTIAL)
+    buffer = memoryview(bytearray(min(CHUNK_BYTES, length)))
+    digests = []
+    doubtful = 0
+    for chunk in range(work.first, work.first + work.count):
+        if stopped.is_set():
+            break
+        if now() < trusted_from:
+            doubtful = chunk + 1
+        wanted = buffer[: chunk_bytes(size, chunk)]
+        if not _fill(descriptor, wanted, chunk * CHUNK_BYTES):
+            return None, doubtful
+        digests.append(chunk_digest(wanted))
+    return b"".join(digests), doubtful
+
+
+def _fill(descriptor: int, wanted: memoryview, offset: int) -> bool:
+    """Read until the view is full; False at the file's end."""
+    filled = 0
+    while filled < len(wanted):
+        got = os.preadv(descriptor, [wanted[filled:]], offset + filled)
+        if got == 0:
+            return False
+        filled += got
+    return True

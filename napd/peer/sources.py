@@ -1,0 +1,247 @@
+"""Other peers as sources: one link each, shared by all downloads; dialled, kept, backed off from.
+
+A download says which peers it wants (`want`, `join`) and hears when one is ready or lost. What it asks of a ready
+source goes through the source's `FetchSession`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from random import Random
+from typing import Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ..background import Background
+from ..discovery.interface import Holder
+from ..errors import NapError, SourceFailed
+from ..model import PeerId
+from ..net.dial import Dialler
+from ..net.link import SecureLink
+from ..net.pacing import Pacer
+from ..wire import peer as wire
+from .fetching import FetchSession
+from .rates import RateMeter
+
+#: First wait after a failure, doubled each time up to the last; then spread by ± a quarter.
+FIRST_BACK_OFF_S = 1.0
+LAST_BACK_OFF_S = 60.0
+#: Seconds that a link without a user is kept for the next download.
+KEEP_IDLE_S = 10.0
+
+
+class SourceState(StrEnum):
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    READY = "ready"
+    BACKING_OFF = "backing_off"
+    UNREACHABLE = "unreachable"
+
+
+class SourceUser(Protocol):
+    """Who wants a source; implemented by `peer.download`."""
+
+    def source_ready(self, source: Source) -> None:
+        """Its session can be asked now."""
+
+    def source_lost(self, source: Source, failure: SourceFailed) -> None:
+        """It cannot be asked any more; it is dialled again after its back-off as long as it is wanted."""
+
+
+@define(eq=False)
+class Source:
+    """One other peer. `retry_at` is on the clock's scale; `failures` counts since it last served."""
+
+    peer: PeerId
+    user: str
+    addresses: tuple[str, ...]
+    state: SourceState = SourceState.IDLE
+    session: FetchSession | None = None
+    failure: SourceFailed | None = None
+    failures: int = 0
+    retry_at: float = 0.0
+    meter: RateMeter = field(factory=RateMeter)
+    users: list[SourceUser] = field(factory=list)
+    timer: IDelayedCall | None = None
+
+    @property
+    def rtt_s(self) -> float | None:
+        return None if self.session is None else self.session.rtt_s
+
+
+class SourcePool:
+    """All sources that anybody wants, by peer id.
+
+    :param ticket: the present ticket, shown to each source.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        rng: Random,
+        dialler: Dialler,
+        agent: str,
+        ticket: Callable[[], str | None],
+        pacer: Pacer,
+        background: Background,
+    ) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._dialler = dialler
+        self._agent = agent
+        self._ticket = ticket
+        self._pacer = pacer
+        self._background = background
+        self._sources: dict[PeerId, Source] = {}
+        self._stopped = False
+
+    def source(self, peer: PeerId) -> Source | None:
+        return self._sources.get(peer)
+
+    def want(self, holder: Holder) -> Source:
+        """The source for this peer, with what is known of it now; `join` makes it serve somebody."""
+        source = self._sources.get(holder.peer)
+        if source is None:
+            source = self._sources[holder.peer] = Source(holder.peer, holder.user, holder.addresses)
+        source.user = holder.user
+        source.addresses = holder.addresses or source.addresses
+        return source
+
+    def join(self, source: Source, user: SourceUser) -> None:
+        """Tell `user` when this source is ready, at once if it is; dial it if nobody has."""
+        if user not in source.users:
+            source.users.append(user)
+        if source.state is SourceState.READY:
+            user.source_ready(source)
+        elif source.state in (SourceState.IDLE, SourceState.UNREACHABLE):
+            self._dial(source)
+
+    def leave(self, source: Source, user: SourceUser) -> None:
+        """The user needs it no more."""
+        if user in source.users:
+            source.users.remove(user)
+        if not source.users and source.state is SourceState.READY:
+            self._set_timer(source, KEEP_IDLE_S, self._close_idle)
+
+    def returned(self, peer: PeerId) -> None:
+        """The peer has just come online (again): what failed before says nothing about now."""
+        source = self._sources.get(peer)
+        if source is not None and source.state is SourceState.BACKING_OFF:
+            source.failures = 0
+            self._dial(source)
+
+    def penalise(self, source: Source, failure: SourceFailed) -> None:
+        """It broke the rules: hang up and back off."""
+        if source.session is not None:
+            source.failure = failure
+            source.session.close()
+
+    def stop(self) -> None:
+        self._stopped = True
+        for source in self._sources.values():
+            self._set_timer(source, None, self._close_idle)
+            if source.session is not None:
+                source.session.close()
+
+    # --- Dialling --------------------------------------------------------------------------------
+
+    def _dial(self, source: Source) -> None:
+        if self._stopped:
+            return
+        self._set_timer(source, None, self._close_idle)
+        if not source.addresses:
+            source.state = SourceState.UNREACHABLE
+            source.failure = SourceFailed("it has no address that others can reach", code="unreachable")
+            for user in list(source.users):
+                user.source_lost(source, source.failure)
+            return
+        source.state = SourceState.CONNECTING
+        self._background.start(f"dialling {source.peer}", self._connect(source))
+
+    async def _connect(self, source: Source) -> None:
+        """Try the addresses in turn until one leads to a source that admits us."""
+        failure: NapError = SourceFailed("it has no address", code="unreachable")
+        for address in source.addresses:
+            try:
+                source.session = await self._open(source, address)
+            except NapError as error:
+                failure = error
+                continue
+            source.state = SourceState.READY
+            source.failure = None
+            if not source.users:
+                self._set_timer(source, KEEP_IDLE_S, self._close_idle)
+            for user in list(source.users):
+                user.source_ready(source)
+            return
+        self._lost(source, _as_source_failure(failure))
+
+    async def _open(self, source: Source, address: str) -> FetchSession:
+        opened: Deferred[FetchSession] = Deferred()
+
+        def ready(session: FetchSession) -> None:
+            if not opened.called:
+                opened.callback(session)
+
+        def ended(session: FetchSession, reason: NapError) -> None:
+            if not opened.called:
+                opened.errback(reason)
+            elif source.session is session:
+                self._lost(source, _as_source_failure(reason))
+
+        session = FetchSession(self._clock, self._agent, self._ticket, self._pacer, ready, ended)
+        link = SecureLink(self._clock, session, wire.ALPN, expected=source.peer)
+        session.attach(link)
+        await self._dialler.dial(address, wire.ALPN, lambda: link)
+        return await opened
+
+    # --- Losing ----------------------------------------------------------------------------------
+
+    def _lost(self, source: Source, failure: SourceFailed) -> None:
+        source.session = None
+        source.failure = source.failure or failure
+        source.state = SourceState.IDLE
+        if source.users:
+            source.failures += 1
+            wait = min(LAST_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** (source.failures - 1))
+            wait *= self._rng.uniform(0.75, 1.25)
+            source.state = SourceState.BACKING_OFF
+            source.retry_at = self._clock.seconds() + wait
+            self._set_timer(source, wait, self._retry)
+        for user in list(source.users):
+            user.source_lost(source, source.failure)
+        if not source.users:
+            self._forget(source)
+
+    def _retry(self, source: Source) -> None:
+        source.timer = None
+        if source.users:
+            source.failure = None
+            self._dial(source)
+        else:
+            self._forget(source)
+
+    def _close_idle(self, source: Source) -> None:
+        source.timer = None
+        if not source.users and source.session is not None:
+            source.session.close()
+
+    def _forget(self, source: Source) -> None:
+        self._set_timer(source, None, self._close_idle)
+        if self._sources.get(source.peer) is source:
+            del self._sources[source.peer]
+
+    def _set_timer(self, source: Source, delay: float | None, call: Callable[[Source], None]) -> None:
+        if source.timer is not None and source.timer.active():
+            source.timer.cancel()
+        source.timer = None if delay is None or self._stopped else self._clock.callLater(delay, call, source)
+
+
+def _as_source_failure(reason: NapError) -> SourceFailed:
+    if isinstance(reason, SourceFailed):
+        return reason
+    return SourceFailed(reason.message, code=reason.code)

@@ -1,0 +1,267 @@
+"""`twistd nappeer`: the one place where a peer is put together. The reactor, clocks and chance enter here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from random import SystemRandom
+from typing import Any, ClassVar
+
+from attrs import frozen
+from msgspec import Struct
+from twisted.application.service import IService
+from twisted.internet import reactor
+from twisted.internet.protocol import Factory
+
+from .. import __version__
+from ..discovery.index_client import Account, IndexAddress, IndexClient
+from ..discovery.trust import KnownIndexes
+from ..errors import ConfigurationError, NapError
+from ..net.dial import TLSDialler, join_address
+from ..net.identity import load_identity
+from ..net.link import SecureLink
+from ..net.pacing import Pacer
+from ..net.tls import server_factory
+from ..ops.control import Handler
+from ..ops.daemon import DaemonService, Frame
+from ..ops.database import open_database
+from ..ops.listening import Listening, listen
+from ..ops.settings import PEER_SETTINGS
+from ..ops.threads import Pool, Worker
+from ..ops.twistd import DaemonOptions
+from ..wire import peer as peer_wire
+from ..wire.control import PEER_METHODS
+from .control import PeerControl
+from .daemon import PeerDaemon
+from .disk import Disk
+from .downloads import Downloads
+from .journal import SCHEMA, Journal, database_path
+from .queue import Queue
+from .serving import ServeSession
+from .shares.service import Shares
+from .sources import SourcePool
+from .uploads import Uploads
+
+AGENT = f"napd/{__version__}"
+#: Threads for reading, writing and checking chunks. More gains nothing: the disk and the hash are the limits.
+DISK_THREADS = 3
+#: Concurrent uploads and downloads until `napctl limit` says otherwise.
+DEFAULT_SLOTS = 8
+DEFAULT_DOWNLOADS = 3
+
+
+class Options(DaemonOptions):
+    program = "nappeer"
+    settings = PEER_SETTINGS
+    databases: ClassVar = {database_path(Path()).name: len(SCHEMA)}
+
+
+def makeService(options: Options) -> IService:
+    return DaemonService(reactor, options, compose)
+
+
+def compose(frame: Frame) -> Peer:
+    """Open and bind everything; what follows happens once the reactor runs."""
+    values, events, background = frame.values, frame.events, frame.background
+    clock, rng, now = frame.reactor, SystemRandom(), time.time
+    identity = load_identity(values["identity"])
+    disk = Disk()
+    disk_pool = Pool(clock, "disk", DISK_THREADS)
+    journal_worker = Worker(clock, "journal")
+    connection = open_database(database_path(frame.state), SCHEMA, events=events)
+    journal = Journal(connection, journal_worker)
+    queue = Queue()
+    items, next_id = journal.load()
+    queue.restore(items)
+    queue.next_id = max(queue.next_id, next_id)
+    kept = journal.settings()
+    up, down = (Pacer(clock, float(kept.get(name, 0)) or None) for name in ("up", "down"))
+    downloads_directory: Path = values["downloads"]
+    _make_downloads_directory(downloads_directory)
+    shares = Shares(
+        reactor=clock,
+        state=frame.state,
+        events=events,
+        background=background,
+        now=now,
+        rng=rng,
+        forbidden=[frame.state],
+        rescan_s=values["rescan_s"],
+    )
+    dialler = TLSDialler(clock, identity)
+    serving = _Serving(clock, background)
+    listening = listen(
+        clock,
+        values["listen"],
+        server_factory(identity, [peer_wire.ALPN], Factory.forProtocol(serving.link)),
+        remember=frame.state / "port",
+    )
+    discovery = IndexClient(
+        clock=clock,
+        now=now,
+        rng=rng,
+        dialler=dialler,
+        agent=AGENT,
+        addresses=[IndexAddress(index.address, index.id) for index in values["index"]],
+        account=Account(values["user"], _password(values["password_file"])),
+        port=listening.port,
+        advertise=[join_address(a.host, a.port or listening.port) for a in values["advertise"]],
+        known=KnownIndexes(frame.state / "known_indexes"),
+        feed=shares,
+        events=events,
+        background=background,
+    )
+    uploads = Uploads(
+        clock=clock,
+        events=events,
+        library=shares,
+        discovery=discovery,
+        disk=disk,
+        run=disk_pool.run,
+        pacer=up,
+        slots=int(kept.get("slots", DEFAULT_SLOTS)),
+    )
+    serving.uploads = uploads
+    sources = SourcePool(
+        clock=clock,
+        rng=rng,
+        dialler=dialler,
+        agent=AGENT,
+        ticket=discovery.ticket,
+        pacer=down,
+        background=background,
+    )
+    downloads = Downloads(
+        clock=clock,
+        now=now,
+        rng=rng,
+        queue=queue,
+        journal=journal,
+        disk=disk,
+        run=disk_pool.run,
+        sources=sources,
+        discovery=discovery,
+        events=events,
+        background=background,
+        directory=downloads_directory,
+        limit=int(kept.get("downloads", DEFAULT_DOWNLOADS)),
+    )
+    daemon = PeerDaemon(
+        clock=clock,
+        now=now,
+        started=now(),
+        peer=identity.id,
+        listen=listening.address,
+        downloads=downloads,
+        uploads=uploads,
+        shares=shares,
+        discovery=discovery,
+        sources=sources,
+        journal=journal,
+        disk=disk,
+        run=disk_pool.run,
+        up=up,
+        down=down,
+    )
+    return Peer(frame, daemon, discovery, listening, disk_pool, journal_worker).begin()
+
+
+@frozen
+class Peer:
+    """What the frame runs: start in the order of need, stop in the order of loss."""
+
+    frame: Frame
+    daemon: PeerDaemon
+    discovery: IndexClient
+    listening: Listening
+    disk_pool: Pool
+    journal_worker: Worker
+
+    def begin(self) -> Peer:
+        self.daemon.shares.start()
+        self.frame.background.start("adding configured shares", self._add_shares())
+        self.daemon.downloads.start()
+        self.frame.reactor.callWhenRunning(self.discovery.start, self.daemon.downloads)
+        return self
+
+    @property
+    def listen(self) -> str:
+        return self.listening.address
+
+    @property
+    def ready_fields(self) -> Mapping[str, str]:
+        return {"peer": self.daemon.peer}
+
+    @property
+    def methods(self) -> Mapping[str, Handler]:
+        return PeerControl(self.daemon).methods()
+
+    @property
+    def method_params(self) -> Mapping[str, type[Struct]]:
+        return PEER_METHODS
+
+    def status_line(self) -> str:
+        status = self.daemon.status()
+        return (
+            f"index {status.index.state}, {status.shares.listings} files shared, "
+            f"{status.downloads.active} down {status.rates.down_bytes_per_s / 1e6:.1f} MB/s, "
+            f"{status.uploads.active} up {status.rates.up_bytes_per_s / 1e6:.1f} MB/s"
+        )
+
+    async def reload(self) -> None:
+        await self._add_shares()
+        self.discovery.try_now()
+
+    async def stop(self) -> None:
+        self.discovery.stop()
+        await self.listening.stop()
+        self.daemon.uploads.stop()
+        await self.daemon.downloads.stop()
+        self.daemon.sources.stop()
+        await self.daemon.shares.stop()
+        await self.daemon.journal.close()
+        await self.journal_worker.stop()
+        await self.disk_pool.stop()
+
+    async def _add_shares(self) -> None:
+        for share in self.frame.values["share"]:
+            try:
+                await self.daemon.shares.add(share.directory, share.name, ())
+            except NapError as error:
+                self.frame.events.emit(
+                    "share.refused", str(error), share=share.name, directory=str(share.directory), error=str(error)
+                )
+
+
+class _Serving:
+    """Makes the link and session of each connection that comes in."""
+
+    uploads: Uploads
+
+    def __init__(self, clock: Any, background: Any) -> None:
+        self._clock = clock
+        self._background = background
+
+    def link(self) -> SecureLink:
+        session = ServeSession(self._clock, AGENT, self.uploads, self._background)
+        link = SecureLink(self._clock, session, peer_wire.ALPN)
+        session.attach(link)
+        return link
+
+
+def _make_downloads_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"downloads {path} cannot be made: {error.strerror}") from error
+
+
+def _password(file: Path | None) -> str | None:
+    """The first line of the file."""
+    if file is None:
+        return None
+    try:
+        return file.read_text("utf-8").splitlines()[0]
+    except (OSError, UnicodeDecodeError, IndexError) as error:
+        raise ConfigurationError(f"password_file {file} has no first line that is text") from error

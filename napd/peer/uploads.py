@@ -1,0 +1,320 @@
+"""What others get from here: who may, whose turn it is, and how much has gone out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ..content.digest import CHUNK_BYTES, chunk_bytes
+from ..discovery.interface import Discovery
+from ..errors import Denied, DiskFailed, RemoteProtocolError
+from ..model import ContentId, PeerId
+from ..net.pacing import Pacer
+from ..ops.events import Events
+from ..wire.documents import UploadRow, UploadTotals
+from ..wire.ticket import Claims
+from .disk import Disk
+from .permissions import may_fetch
+from .rates import RateMeter
+from .slots import Slots
+
+#: Seconds without a request after which an upload that has not sent everything counts as finished.
+IDLE_UPLOAD_S = 10.0
+
+
+class Shared(Protocol):
+    """One listing, as `peer.shares` gives it."""
+
+    @property
+    def path(self) -> bytes | str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def audience(self) -> Sequence[str]: ...
+    def is_same_file(self, status: os.stat_result) -> bool:
+        """Whether an open file is still the one that was hashed."""
+
+
+class Library(Protocol):
+    """What uploads need of `peer.shares`."""
+
+    def find(self, content: ContentId) -> Sequence[Shared]: ...
+    async def outline(self, content: ContentId) -> tuple[int, bytes]: ...
+    async def group(self, content: ContentId, group: int) -> bytes: ...
+
+
+class Holder(Protocol):
+    """A connection that wants a slot; implemented by `peer.serving`."""
+
+    claims: Claims | None
+
+    @property
+    def peer(self) -> str: ...
+    def contents(self) -> list[ContentId]: ...
+    def tell_places(self, place: int) -> None: ...
+    def close(self) -> None: ...
+
+
+@define(eq=False)
+class Upload:
+    """One content on its way to one connection. `passes` counts bytes; a descriptor stays open while it is in use."""
+
+    content: ContentId
+    transfer: str
+    user: str
+    peer: str
+    name: str
+    size: int
+    descriptor: int
+    started: float
+    active_at: float
+    bytes_sent: int = 0
+    meter: RateMeter = field(factory=RateMeter)
+
+
+class Uploads:
+    """The serving side of the daemon.
+
+    :param run: runs a function on a disk thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        events: Events,
+        library: Library,
+        discovery: Discovery,
+        disk: Disk,
+        run: Callable[..., Deferred[Any]],
+        pacer: Pacer,
+        slots: int,
+    ) -> None:
+        self._clock = clock
+        self._events = events
+        self._library = library
+        self._discovery = discovery
+        self._disk = disk
+        self._run = run
+        self._pacer = pacer
+        self._slots = Slots[Holder](slots)
+        self._turns: dict[Holder, Deferred[None]] = {}
+        self._sessions: dict[Holder, dict[ContentId, Upload]] = {}
+        self._meter = RateMeter()
+
+    # --- Who may ---------------------------------------------------------------------------------
+
+    def admit(self, ticket: str, peer: PeerId) -> Claims:
+        """:raises Denied: if our index does not vouch for this peer."""
+        try:
+            return self._discovery.check_ticket(ticket, peer)
+        except Denied as error:
+            self._events.emit("upload.denied", peer=peer, code=error.code)
+            raise
+
+    def find(self, content: ContentId, claims: Claims) -> Shared | None:
+        """A listing of the content that this asker may fetch; unknown and not allowed look the same."""
+        for shared in self._library.find(content):
+            if may_fetch(claims, [shared.audience]):
+                return shared
+        return None
+
+    def misbehaved(self, peer: str, error: RemoteProtocolError) -> None:
+        self._events.emit("peer.misbehaved", error.message, peer=peer, code=error.code, error=error.message)
+
+    # --- Whose turn ------------------------------------------------------------------------------
+
+    def ask_slot(self, holder: Holder) -> Deferred[None] | None:
+        """None: the holder has a slot. Otherwise fires when it gets one; meanwhile it is told its place."""
+        self._sessions.setdefault(holder, {})
+        user = "" if holder.claims is None else holder.claims.user
+        if self._slots.ask(holder, user):
+            return None
+        turn = self._turns.get(holder)
+        if turn is None:
+            turn = self._turns[holder] = Deferred(lambda _: self._forget_turn(holder))
+        self.places_changed()
+        return turn
+
+    def pass_slot(self, holder: Holder) -> None:
+        """The holder turns to another content: if others wait, the slot goes to the next of them."""
+        if self._slots.contended:
+            self.release_slot(holder)
+
+    def release_slot(self, holder: Holder) -> None:
+        self._slots.give_back(holder)
+        self._grant()
+
+    def set_slots(self, limit: int) -> None:
+        """More take effect at once; with fewer, those who are being served go on."""
+        self._slots.limit = limit
+        self._grant()
+
+    @property
+    def slots(self) -> int:
+        return self._slots.limit
+
+    def places_changed(self) -> None:
+        for place, holder in enumerate(self._slots.in_turn(), 1):
+            holder.tell_places(place)
+
+    def _grant(self) -> None:
+        for holder in self._slots.grant():
+            turn = self._turns.pop(holder, None)
+            if turn is not None:
+                turn.callback(None)
+        self.places_changed()
+
+    def _forget_turn(self, holder: Holder) -> None:
+        self._turns.pop(holder, None)
+        self._slots.give_back(holder)
+
+    def left(self, holder: Holder) -> None:
+        """The connection is gone."""
+        for upload in self._sessions.pop(holder, {}).values():
+            self._finish(upload)
+        self._turns.pop(holder, None)
+        self.release_slot(holder)
+
+    # --- Bytes -----------------------------------------------------------------------------------
+
+    async def open(self, holder: Holder, claims: Claims, content: ContentId, transfer: str) -> Upload:
+        """The upload of this content to this holder, begun if it is not under way.
+
+        :raises LookupError: it is not to be had (any more). :raises DiskFailed: it cannot be read.
+        """
+        uploads = self._sessions.setdefault(holder, {})
+        known = uploads.get(content)
+        if known is not None:
+            known.active_at = self._clock.seconds()
+            return known
+        shared = self.find(content, claims)
+        if shared is None:
+            raise LookupError(content)
+        descriptor = await self._on_disk_thread(_open_same, shared)
+        if self._sessions.get(holder) is not uploads:
+            await self._on_disk_thread(os.close, descriptor)
+            raise LookupError(content)
+        now = self._clock.seconds()
+        upload = Upload(content, transfer, claims.user, holder.peer, shared.name, shared.size, descriptor, now, now)
+        uploads[content] = upload
+        self._events.emit("upload.started", transfer=transfer, content=content, user=upload.user, peer=upload.peer)
+        self._clock.callLater(IDLE_UPLOAD_S, self._finish_idle, holder, upload)
+        return upload
+
+    def read(self, upload: Upload, chunk: int) -> Deferred[bytes]:
+        """One chunk's bytes, from a disk thread; short if the file has shrunk."""
+        size = chunk_bytes(upload.size, chunk)
+        return self._run(self._disk.read_at, upload.descriptor, size, chunk * CHUNK_BYTES)
+
+    async def outline(self, content: ContentId) -> tuple[int, bytes]:
+        return await self._library.outline(content)
+
+    async def group(self, content: ContentId, group: int) -> bytes:
+        return await self._library.group(content, group)
+
+    def pace(self, size: int) -> Deferred[None]:
+        return self._pacer.spend(size)
+
+    def sent(self, upload: Upload, size: int) -> None:
+        now = self._clock.seconds()
+        upload.bytes_sent += size
+        upload.active_at = now
+        upload.meter.add(size, now)
+        self._meter.add(size, now)
+
+    def _finish_idle(self, holder: Holder, upload: Upload) -> None:
+        uploads = self._sessions.get(holder, {})
+        if uploads.get(upload.content) is not upload:
+            return
+        idle = self._clock.seconds() - upload.active_at
+        if idle >= IDLE_UPLOAD_S and upload.content not in holder.contents():
+            del uploads[upload.content]
+            self._finish(upload)
+        else:
+            self._clock.callLater(max(1.0, IDLE_UPLOAD_S - idle), self._finish_idle, holder, upload)
+
+    def _finish(self, upload: Upload) -> None:
+        self._on_disk_thread(os.close, upload.descriptor).addErrback(lambda _: None)
+        self._events.emit(
+            "upload.finished",
+            transfer=upload.transfer,
+            content=upload.content,
+            user=upload.user,
+            peer=upload.peer,
+            bytes=upload.bytes_sent,
+        )
+
+    # --- For people ------------------------------------------------------------------------------
+
+    def rows(self) -> list[UploadRow]:
+        """Those being sent, then those that wait, in the order of their turns."""
+        now = self._clock.seconds()
+        waiting = list(self._slots.in_turn())
+        active = []
+        for holder, uploads in self._sessions.items():
+            if holder in waiting:
+                continue
+            wanted = holder.contents()
+            for upload in uploads.values():
+                if upload.content in wanted or now - upload.active_at < 1.0:
+                    active.append(_row(upload, now))
+        queued = []
+        for place, holder in enumerate(waiting, 1):
+            claims = holder.claims
+            if claims is None:
+                continue
+            for offset, content in enumerate(holder.contents()):
+                begun = self._sessions.get(holder, {}).get(content)
+                shared = self.find(content, claims)
+                name = begun.name if begun else shared.name if shared else content
+                sent = begun.bytes_sent if begun else 0
+                row = UploadRow(claims.user, content, name, "queued", place + offset, sent, 0.0)
+                queued.append(row)
+        return active + queued
+
+    def totals(self) -> UploadTotals:
+        rows = self.rows()
+        active = sum(row.state == "active" for row in rows)
+        return UploadTotals(active=active, queued=len(rows) - active)
+
+    def bytes_per_s(self) -> float:
+        return self._meter.per_s(self._clock.seconds())
+
+    def stop(self) -> None:
+        for holder in list(self._sessions):
+            holder.close()
+
+    def _on_disk_thread(self, work: Callable[..., Any], *args: object) -> Deferred[Any]:
+        return self._run(work, *args)
+
+
+def _row(upload: Upload, now: float) -> UploadRow:
+    return UploadRow(
+        upload.user, upload.content, upload.name, "active", None, upload.bytes_sent, upload.meter.per_s(now)
+    )
+
+
+def _open_same(shared: Shared) -> int:
+    """A descriptor of the very file that was hashed. Blocks.
+
+    :raises LookupError: it is another file now. :raises DiskFailed: it cannot be opened.
+    """
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(shared.path, flags)
+    except FileNotFoundError as error:
+        raise LookupError(shared.name) from error
+    except OSError as error:
+        raise DiskFailed(f"{shared.name}: {error.strerror}") from error
+    if not shared.is_same_file(os.fstat(descriptor)):
+        os.close(descriptor)
+        raise LookupError(shared.name)
+    return descriptor

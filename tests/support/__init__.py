@@ -1,0 +1,1 @@
+"""What tests share: real processes, in-memory links, clocks, waiting."""
