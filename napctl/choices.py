@@ -21,7 +21,7 @@ from .text import cut, visible
 PATIENCE_S = 0.1
 _REMARK_COLUMNS = 48
 
-SELECTOR_WORDS = ("all", "active", "queued", "waiting", "paused", "failed", "done")
+SELECTOR_WORDS = ("all", "active", "queued", "waiting", "paused", "failed", "done", "cancelled")
 UNFINISHED = frozenset({"active", "queued", "waiting", "paused"})
 EVERY_STATE = UNFINISHED | {"done", "failed", "cancelled"}
 

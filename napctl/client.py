@@ -18,6 +18,8 @@ from msgspec import Struct
 from napd.errors import Denied, Misuse, NapError, TimedOut, Unreachable
 from napd.wire.control import INVALID_PARAMS, MAX_LINE_BYTES, METHOD_NOT_FOUND, request_line
 
+from .text import visible
+
 #: sockaddr_un has room for this many bytes of path on Linux, its NUL not counted.
 MAX_SOCKET_PATH = 107
 #: Pause between two tries while the daemon's backlog of connections is full.
@@ -109,7 +111,7 @@ class Client:
             line = request_line(request_id, method, dict(params or {}))
         except UnicodeEncodeError as error:
             raise Misuse(
-                f"{error.object!r} holds bytes that are not UTF-8, which the control protocol cannot carry",
+                f"{visible(str(error.object))}: bytes that are not UTF-8 cannot go through the control protocol",
                 "Name the directory above it, or rename it",
             ) from error
         self._socket.settimeout(self._timeout_s)

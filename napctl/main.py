@@ -130,10 +130,11 @@ def _execute(args: Sequence[str], invocation: Invocation) -> int:
 
 
 def _report(error: NapError, invocation: Invocation) -> int:
+    output = invocation.output
     try:
-        invocation.output.error(error, json=invocation.json)
+        output.error(error, json=invocation.json and not output.closed)
     except NapError as failure:
-        invocation.output.error(failure, json=False)
+        output.error(failure, json=False)
     return exit_status(error.code)
 
 

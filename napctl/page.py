@@ -18,8 +18,6 @@ _COLOURS = {
     "cyan": "36",
 }
 _GAP = "  "
-#: Columns are left out rather than that another becomes narrower than this.
-_READABLE = 16
 #: No column that may be cut becomes narrower than this.
 _NARROWEST = 8
 #: Where nothing is cut, such a column is aligned up to here; longer cells push the rest of their line aside.
@@ -43,11 +41,14 @@ class Page(Struct, frozen=True):
 
 
 class Column(Struct, frozen=True):
-    """`stretch`: may be cut to fit the page. `spare`: left out of a narrow page, the higher the sooner; 0 stays."""
+    """`stretch`: may be cut to fit the page, and can still be read at this width; 0 is never cut.
+
+    `spare`: left out of a narrow page, the higher the sooner, before others become unreadable; 0 stays.
+    """
 
     title: str
     right: bool = False
-    stretch: bool = False
+    stretch: int = 0
     spare: int = 0
 
 
@@ -97,7 +98,7 @@ def _spared(
     """The columns that stay, so that those which are cut keep a readable width."""
     kept = list(used)
     while page_width is not None:
-        wanted = sum(min(natural[i], _READABLE) if columns[i].stretch else natural[i] for i in kept)
+        wanted = sum(min(natural[i], columns[i].stretch) if columns[i].stretch else natural[i] for i in kept)
         spare = [i for i in kept if columns[i].spare]
         if not spare or wanted + len(_GAP) * (len(kept) - 1) <= page_width:
             break
@@ -106,15 +107,14 @@ def _spared(
 
 
 def _shrink(widths: list[int], columns: Sequence[Column], room: int) -> None:
-    """Take from the widest stretchable column, again and again, until the line fits or none can give more."""
+    """Narrow the columns that may be cut until the line fits: first to what can be read, then to the least."""
     stretchable = [i for i, column in enumerate(columns) if column.stretch]
-    while sum(widths) > room and stretchable:
-        widest = max(stretchable, key=widths.__getitem__)
-        if widths[widest] <= _NARROWEST:
-            return
-        others = max((widths[i] for i in stretchable if i != widest), default=0)
-        step = min(sum(widths) - room, max(1, widths[widest] - max(others, _NARROWEST)))
-        widths[widest] = max(_NARROWEST, widths[widest] - step)
+    for least in ({i: columns[i].stretch for i in stretchable}, dict.fromkeys(stretchable, _NARROWEST)):
+        while sum(widths) > room:
+            widest = max(stretchable, key=lambda i: widths[i] - least[i], default=None)
+            if widest is None or widths[widest] <= least[widest]:
+                break
+            widths[widest] -= 1
 
 
 def _line(page: Page, columns: Sequence[Column], widths: Sequence[int], row: Sequence[Cell]) -> str:

@@ -16,17 +16,16 @@ from napd.wire.control import PROTOCOL
 from napd.wire.documents import SharesDocument, StatusDocument, VersionDocument
 
 from ..invocation import Invocation, decode, pass_invocation
-from ..page import Cell, Column, Page, table
+from ..page import Page
 from ..program import Command
 from ..sockets import PEER, find_socket
-from ..text import count_text, size_text
+from ..text import count_text, size_text, visible
 
 #: Free space in the state directory below which the journal may soon fail to grow.
 LITTLE_SPACE = 1_000_000_000
 HARDLY_SPACE = 100_000_000
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
-_COLUMNS = (Column("CHECK"), Column("STATE"), Column("FOUND", stretch=True), Column("NEXT STEP", stretch=True))
 
 
 class Check(Struct, frozen=True):
@@ -70,11 +69,14 @@ def doctor(invocation: Invocation) -> int:
 
 
 def view(document: DoctorDocument, page: Page) -> list[str]:
-    return table(
-        page,
-        _COLUMNS,
-        ([row.check, Cell(row.state, _COLOURS.get(row.state)), row.message, row.hint or ""] for row in document.checks),
-    )
+    lines = []
+    for row in document.checks:
+        lines.append(
+            f"{page.paint(f'{row.state:<4}', _COLOURS.get(row.state))}  {row.check:<9}  {visible(row.message)}"
+        )
+        if row.hint is not None:
+            lines.append(page.paint(f"{'':<17}{visible(row.hint)}", "dim"))
+    return lines
 
 
 def _examine(invocation: Invocation) -> list[Check]:
@@ -107,9 +109,9 @@ def _peer(status: StatusDocument) -> Iterator[Check]:
         yield Check("index", "ok", f"online at {link.address} as {status.user}")
     else:
         state = "warn" if link.state == "connecting" else "fail"
-        cause = f": {link.error}" if link.error else ""
+        cause = f": {link.error}" if link.error else f", {link.address}"
         hint = "Check --index and that napindex runs there; transfers under way go on without it"
-        yield Check("index", state, f"{link.state}, {link.address}{cause}", hint)
+        yield Check("index", state, f"{link.state}{cause}", hint)
     if status.reachable:
         yield Check("reachable", "ok", f"others can dial {status.listen}")
     elif status.reachable is None:

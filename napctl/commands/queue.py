@@ -16,7 +16,7 @@ from ..text import count_text, rate_text
 from ..views import downloads
 from .get import PRIORITIES
 
-_SELECTOR = re.compile(r"@.*|[0-9][0-9,-]*|[0-9a-f]{8,64}")
+_SELECTOR = re.compile(r"@.*|[0-9][0-9,-]*|[0-9a-fA-F]{8,64}")
 
 
 def is_selector(word: str) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
-import msgspec
 from msgspec import Struct
 
 from napd.errors import Misuse
@@ -35,7 +36,7 @@ share = LazyGroup(
 class _Named(Struct, frozen=True):
     """Tells a list of shares from a plain word."""
 
-    shares: msgspec.Raw | None = None
+    shares: Any = None
 
 
 def _show_change(invocation: Invocation, result: bytes) -> int:

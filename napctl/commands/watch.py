@@ -44,13 +44,38 @@ def watch(invocation: Invocation, which: tuple[str, ...]) -> int:
         request = client.send("queue.watch", {"selectors": list(which)})
         if invocation.json:
             _each(client, request, invocation.output.document)
-        elif invocation.live_output:
+            return 0
+        of_interest = _OfInterest(everything=bool(which))
+        if invocation.live_output:
             with display(invocation.output.stdout, invocation.environ, transient=False) as bars:
-                _each(client, request, lambda raw: bars.update(decode(raw, DownloadsDocument).downloads))
+                _each(client, request, lambda raw: bars.update(of_interest(raw)))
         else:
             changes = downloads.Changes()
-            _each(client, request, lambda raw: invocation.output.lines(changes.lines(_downloads(raw))))
+            _each(client, request, lambda raw: invocation.output.lines(changes.lines(of_interest(raw))))
+        if of_interest.nothing:
+            invocation.note("Nothing to watch: no download is under way.")
     return 0
+
+
+class _OfInterest:
+    """The downloads of a watch's document that a person wants to see.
+
+    If none were named, those that had ended before the watch began are left out.
+    """
+
+    def __init__(self, *, everything: bool) -> None:
+        self._everything = everything
+        self._ended: frozenset[int] | None = None
+        self.nothing = True
+
+    def __call__(self, raw: bytes) -> Sequence[Download]:
+        rows = _downloads(raw)
+        if self._ended is None:
+            old = [] if self._everything else [row.id for row in rows if row.state in downloads.ENDED]
+            self._ended = frozenset(old)
+        kept = [row for row in rows if row.id not in self._ended]
+        self.nothing = self.nothing and not kept
+        return kept
 
 
 def _downloads(raw: bytes) -> Sequence[Download]:

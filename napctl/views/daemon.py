@@ -61,8 +61,11 @@ def status(document: StatusDocument, page: Page) -> list[str]:
 
 def _link(link: IndexLink, page: Page) -> Cell:
     since = f" for {age_text(link.since, page.now)}" if link.since is not None else ""
+    # Most errors begin with the address that failed.
+    named = link.error is not None and link.address in link.error
+    address = "" if named else f", {link.address}"
     error = f": {link.error}" if link.error else ""
-    return Cell(f"{link.state}{since}, {link.address}{error}", _LINK_COLOURS.get(link.state))
+    return Cell(f"{link.state}{since}{address}{error}", _LINK_COLOURS.get(link.state))
 
 
 def _counts(*pairs: int | str) -> str:

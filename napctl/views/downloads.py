@@ -22,6 +22,9 @@ STATE_COLOURS = {
 }
 _PRIORITY_COLOURS = {"urgent": "red", "high": "yellow", "low": "dim"}
 
+#: Failures explained below the queue.
+_EXPLAINED = 10
+
 _QUEUE = (
     Column("ID", right=True),
     Column("POS", right=True),
@@ -32,8 +35,8 @@ _QUEUE = (
     Column("RATE", right=True, spare=1),
     Column("ETA", right=True, spare=2),
     Column("SOURCES", right=True, spare=4),
-    Column("NAME", stretch=True),
-    Column("NOTE", stretch=True),
+    Column("NAME", stretch=18),
+    Column("NOTE", stretch=12),
 )
 
 _SOURCES = (
@@ -42,16 +45,26 @@ _SOURCES = (
     Column("RATE", right=True),
     Column("RTT", right=True),
     Column("PLACE", right=True),
-    Column("WHY", stretch=True),
-    Column("PEER", stretch=True, spare=1),
+    Column("PEER", stretch=12, spare=1),
+    Column("WHY"),
 )
 
 
 def queue(document: DownloadsDocument, page: Page) -> list[str]:
-    return table(page, _QUEUE, map(_queue_row, document.downloads))
+    """Where lines are cut, the reasons of failures follow below the table, in full."""
+    cramped = page.width is not None
+    lines = table(page, _QUEUE, (_queue_row(row, cramped=cramped) for row in document.downloads))
+    failures = [row for row in document.downloads if cramped and row.error is not None]
+    for row in failures[:_EXPLAINED]:
+        message = row.error.message if row.error is not None else ""
+        lines.append(page.paint(f"{row.id} {row.state}: {visible(message)}", "red"))
+    if len(failures) > _EXPLAINED:
+        lines.append(page.paint(f"and {len(failures) - _EXPLAINED:,} more", "dim"))
+    return lines
 
 
-def _queue_row(download: Download) -> list[str | Cell]:
+def _queue_row(download: Download, *, cramped: bool) -> list[str | Cell]:
+    remark = Cell(download.error.code, "red") if cramped and download.error is not None else note(download)
     running = download.state == "active"
     return [
         str(download.id),
@@ -64,7 +77,7 @@ def _queue_row(download: Download) -> list[str | Cell]:
         clock_text(download.eta_s) if running else "",
         "" if download.state in ENDED else str(download.sources),
         download.name,
-        note(download),
+        remark,
     ]
 
 
@@ -75,7 +88,7 @@ def note(download: Download) -> Cell:
     if download.state == "done" and download.path is not None:
         return Cell(download.path)
     if download.state == "waiting":
-        return Cell("no source online", "yellow")
+        return Cell("no source", "yellow")
     return Cell("")
 
 
@@ -90,8 +103,8 @@ def sources(document: SourcesDocument, page: Page) -> list[str]:
                 rate_text(row.bytes_per_s),
                 "" if row.rtt_ms is None else _milliseconds(row.rtt_ms),
                 "" if row.queue_position is None else str(row.queue_position),
-                row.why,
                 row.peer,
+                row.why,
             ]
             for row in document.sources
         ),

@@ -12,16 +12,16 @@ _USERS = (
     Column("FILES", right=True),
     Column("SIZE", right=True),
     Column("ONLINE", right=True),
-    Column("PEER", stretch=True, spare=1),
+    Column("PEER", stretch=12, spare=1),
 )
 _UPLOADS = (
     Column("USER"),
     Column("STATE"),
     Column("PLACE", right=True),
-    Column("NAME", stretch=True),
+    Column("NAME", stretch=24),
     Column("SENT", right=True),
     Column("RATE", right=True),
-    Column("CONTENT", stretch=True, spare=1),
+    Column("CONTENT", stretch=12, spare=1),
 )
 
 

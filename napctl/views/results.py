@@ -13,10 +13,10 @@ _COLUMNS = (
     Column("#", right=True),
     Column("SIZE", right=True),
     Column("SOURCES", right=True),
-    Column("NAME", stretch=True),
+    Column("NAME", stretch=36),
     Column("MEDIA", spare=2),
-    Column("FOLDER", stretch=True, spare=1),
-    Column("USERS", stretch=True, spare=3),
+    Column("FOLDER", stretch=16, spare=1),
+    Column("USERS", stretch=10, spare=3),
 )
 #: Users named before the rest is counted.
 _NAMED_USERS = 2

@@ -8,14 +8,14 @@ from ..page import Cell, Column, Page, facts, table
 from ..text import count_text, size_text, visible
 
 _COLUMNS = (
-    Column("NAME", stretch=True),
+    Column("NAME", stretch=12),
     Column("STATE"),
     Column("FILES", right=True),
     Column("SIZE", right=True),
     Column("HASHING", right=True, spare=2),
     Column("SKIPPED", right=True),
     Column("AUDIENCE", spare=1),
-    Column("DIRECTORY", stretch=True),
+    Column("DIRECTORY", stretch=20),
 )
 _STATE_COLOURS = {"ok": "green", "scanning": "blue", "unavailable": "red"}
 #: Skipped files shown for each share; --json has up to 100.

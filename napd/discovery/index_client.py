@@ -99,7 +99,8 @@ class IndexClient:
         self._ticket: str | None = None
         self._reachable: bool | None = None
         self._time_offset: float | None = None
-        self._status = LinkStatus(LinkState.OFFLINE, addresses[0].address if addresses else "", now())
+        first = LinkState.CONNECTING if addresses else LinkState.OFFLINE
+        self._status = LinkStatus(first, addresses[0].address if addresses else "", now())
         feed.on_change(self._catalogue_changed)
 
     # --- Life ------------------------------------------------------------------------------------
@@ -211,8 +212,12 @@ class IndexClient:
         address = "" if self._target is None else self._target.address
         if was_online:
             self._events.emit("index.lost", address=address, error=reason.message)
-            if self._seeker is not None:
-                self._seeker.discovery_lost()
+        self._judge(reason, last_word, address, was_online=was_online)
+        if self._seeker is not None:
+            self._seeker.discovery_lost()
+
+    def _judge(self, reason: NapError, last_word: wire.Bye | None, address: str, *, was_online: bool) -> None:
+        """Whether, and when, to try again."""
         if self._stopped:
             self._set_status(LinkState.OFFLINE, None)
         elif last_word is not None and last_word.code in wire.FINAL_CODES:
@@ -226,6 +231,8 @@ class IndexClient:
             # Every address gets its try before the wait grows.
             rounds = (self._failures - 1) // len(self._addresses)
             wait = min(LAST_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** min(rounds, 10))
+            if not was_online and self._failures == 1:
+                self._events.emit("index.unreachable", address=address, error=reason.message)
             self._set_status(LinkState.OFFLINE, reason.message)
             self._timer = self._clock.callLater(self._spread(wait), self._dial)
 

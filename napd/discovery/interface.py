@@ -71,7 +71,7 @@ class Seeker(Protocol):
         """This content's holders are now these: the whole truth, replacing what was told before."""
 
     def discovery_lost(self) -> None:
-        """The way to the index is gone; what was told last may be out of date, and stays in use."""
+        """The index cannot be asked now; what was told last may be out of date, and stays in use."""
 
 
 class CatalogueFeed(Protocol):

@@ -82,7 +82,7 @@ class Presence:
     # --- Coming and going ------------------------------------------------------------------------
 
     def connect(self, account: Account, session: int, since: float) -> Online:
-        """Bring an account online, holding nothing yet; `add` follows. It must not be online."""
+        """Bring an account online, holding nothing yet: `add` follows. It must not be online."""
         online = Online(account, session, since)
         self._online[account.number] = online
         self._by_user[account.user] = online
@@ -213,6 +213,11 @@ class Presence:
         return account in self._sources.of(content) or any(
             account in self._holders.of(item) for item in self._restricted.of(content)
         )
+
+    def contents_of(self, online: Online) -> Collection[int]:
+        """All that an account offers to anybody."""
+        restricted = {self._table.row(item).content for item in online.restricted}
+        return restricted.union(online.contents)
 
     def figures_for(self, online: Online, asker: Asker) -> tuple[int, int]:
         """Listings and bytes of an account, as far as the asker may see them."""

@@ -54,14 +54,20 @@ def server_factory(identity: Identity, protocols: Sequence[bytes], wrapped: IPro
         return SSL.NO_OVERLAPPING_PROTOCOLS
 
     context.set_alpn_select_callback(choose)
-    return TLSMemoryBIOFactory(_ServerCreator(context), False, wrapped)
+    return _quiet(TLSMemoryBIOFactory(_ServerCreator(context), False, wrapped))
 
 
 def client_factory(identity: Identity, protocol: bytes, wrapped: IProtocolFactory) -> TLSMemoryBIOFactory:
     """TLS around a client's factory, offering this one protocol."""
     context = _context(identity)
     context.set_alpn_protos([protocol])
-    return TLSMemoryBIOFactory(_ClientCreator(context), True, wrapped)
+    return _quiet(TLSMemoryBIOFactory(_ClientCreator(context), True, wrapped))
+
+
+def _quiet(factory: TLSMemoryBIOFactory) -> TLSMemoryBIOFactory:
+    """Neither factory logs that it starts and stops: one does so for every link that is dialled."""
+    factory.noisy = factory.wrappedFactory.noisy = False
+    return factory
 
 
 def _context(identity: Identity) -> SSL.Context:

@@ -33,8 +33,13 @@ EVENTS: dict[str, EventKind] = {
     # A peer's link to the index
     "index.connected": EventKind("info", "Logged in at the index.", ("address", "index", "user")),
     "index.lost": EventKind("info", "The link to the index is gone; it is dialled again.", ("address", "error")),
-    "index.refused": EventKind("warn", "The index will not have us, or is not who it was.", ("address", "code", "error")),
-    "index.trusted": EventKind("info", "An index was met for the first time; its key is remembered.", ("address", "index")),
+    "index.unreachable": EventKind("info", "The index does not answer; it is tried again.", ("address", "error")),
+    "index.refused": EventKind(
+        "warn", "The index will not have us, or is not who it was.", ("address", "code", "error")
+    ),
+    "index.trusted": EventKind(
+        "info", "An index was met for the first time; its key is remembered.", ("address", "index")
+    ),
     "index.reachable": EventKind("info", "What the index's dial-back found.", ("addresses",)),
     # The index
     "login.accepted": EventKind("info", "A peer logged in.", ("user", "peer", "account", "session", "listings")),
@@ -42,8 +47,12 @@ EVENTS: dict[str, EventKind] = {
     "session.opened": EventKind("info", "A peer is online.", ("user", "peer", "session", "address")),
     "session.closed": EventKind("info", "A peer is gone.", ("user", "peer", "session", "reason")),
     "session.replaced": EventKind("info", "A later login of the account took over.", ("user", "peer", "session")),
-    "catalogue.announced": EventKind("info", "A change of a catalogue is committed.", ("user", "revision", "added", "withdrawn")),
-    "catalogue.resync": EventKind("warn", "A catalogue was out of step; the whole list was asked for.", ("user", "error")),
+    "catalogue.announced": EventKind(
+        "info", "A change of a catalogue is committed.", ("user", "revision", "added", "withdrawn")
+    ),
+    "catalogue.resync": EventKind(
+        "warn", "A catalogue was out of step; the whole list was asked for.", ("user", "error")
+    ),
     "search.answered": EventKind("info", "A search was answered.", ("user", "query", "results", "took_ms")),
     # Shares
     "share.added": EventKind("info", "A directory is offered.", ("share", "directory")),
@@ -51,11 +60,20 @@ EVENTS: dict[str, EventKind] = {
     "share.refused": EventKind("warn", "A directory must not be shared.", ("share", "directory", "error")),
     "share.unavailable": EventKind("warn", "A shared directory is missing; its files are withdrawn.", ("share",)),
     "share.available": EventKind("info", "A missing directory is back.", ("share",)),
-    "share.scanned": EventKind("info", "A share was gone through.", ("share", "listings", "bytes", "skipped", "took_s")),
+    "share.scanned": EventKind(
+        "info", "A share was gone through.", ("share", "listings", "bytes", "skipped", "took_s")
+    ),
     "share.file_failed": EventKind("warn", "A file could not be read.", ("share", "error")),
-    "share.watch_failed": EventKind("warn", "Live changes cannot be seen; the periodic rescan finds them.", ("share", "error")),
+    "share.watch_failed": EventKind(
+        "warn", "Live changes cannot be seen; the periodic rescan finds them.", ("share", "error")
+    ),
+    "share.database_failed": EventKind(
+        "error", "What is shared cannot be written down; it is tried again.", ("error",)
+    ),
     # Downloads
-    "download.queued": EventKind("info", "A download was taken on.", ("download", "transfer", "content", "name", "priority")),
+    "download.queued": EventKind(
+        "info", "A download was taken on.", ("download", "transfer", "content", "name", "priority")
+    ),
     "download.started": EventKind("info", "A download runs.", ("download", "transfer", "content", "sources")),
     "download.waiting": EventKind("info", "No source is left; it goes on when one appears.", ("download", "transfer")),
     "download.displaced": EventKind("info", "A more urgent download took its place.", ("download", "transfer")),
@@ -63,9 +81,15 @@ EVENTS: dict[str, EventKind] = {
     "download.resumed": EventKind("info", "Queued again on request.", ("download", "transfer")),
     "download.cancelled": EventKind("info", "Cancelled; its partial data is gone.", ("download", "transfer")),
     "download.source_added": EventKind("info", "A source serves it.", ("download", "transfer", "peer", "user")),
-    "download.source_lost": EventKind("info", "A source is used no more.", ("download", "transfer", "peer", "user", "code")),
-    "download.chunk_rejected": EventKind("warn", "A chunk was not what its digest says.", ("download", "transfer", "peer", "user", "chunk")),
-    "download.finished": EventKind("info", "Complete, synced, under its final name.", ("download", "transfer", "name", "bytes", "took_s")),
+    "download.source_lost": EventKind(
+        "info", "A source is used no more.", ("download", "transfer", "peer", "user", "code")
+    ),
+    "download.chunk_rejected": EventKind(
+        "warn", "A chunk was not what its digest says.", ("download", "transfer", "peer", "user", "chunk")
+    ),
+    "download.finished": EventKind(
+        "info", "Complete, synced, under its final name.", ("download", "transfer", "name", "bytes", "took_s")
+    ),
     "download.failed": EventKind("warn", "It stopped; see the code.", ("download", "transfer", "code", "error")),
     "download.unflushed": EventKind(
         "warn", "What was written last could not be kept; it is fetched again.", ("download", "transfer", "error")
@@ -73,6 +97,8 @@ EVENTS: dict[str, EventKind] = {
     "queue.recovered": EventKind("info", "The queue was read from the journal.", ("downloads", "rehashed", "kept")),
     # Uploads
     "upload.started": EventKind("info", "A content is being sent.", ("transfer", "content", "user", "peer")),
-    "upload.finished": EventKind("info", "The asker has had what it asked for, or left.", ("transfer", "content", "user", "peer", "bytes")),
+    "upload.finished": EventKind(
+        "info", "The asker has had what it asked for, or left.", ("transfer", "content", "user", "peer", "bytes")
+    ),
     "upload.denied": EventKind("warn", "A peer was refused.", ("user", "peer", "code")),
 }

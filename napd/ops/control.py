@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -41,6 +41,8 @@ LAST_WORDS_S = 0.5
 
 #: Root, who can do everything to the daemon anyway.
 ALWAYS_ALLOWED = frozenset({0})
+
+_STOPPING = NapError("the daemon is stopping", code="stopping")
 
 Handler = Callable[[Any, "Caller"], Awaitable[Any]]
 
@@ -178,9 +180,11 @@ class ControlProtocol(LineOnlyReceiver):
             document = await handler(params, Caller(self))
         except NapError as error:
             self._reply_error(request, error)
+        except CancelledError:
+            self._reply_error(request, _STOPPING)
         except Exception:
             self._server.events.fault(f"control {request.method}", Failure())
-            bug = NapError("a fault inside the daemon", "its log has the details (event daemon.fault)", "bug")
+            bug = NapError("a fault inside the daemon", "Its log has the details (event daemon.fault)", "bug")
             self._reply_error(request, bug, wire.INTERNAL_ERROR)
         else:
             if request.id is not None:
@@ -236,7 +240,7 @@ class ControlServer(Factory):
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
             raise ConfigurationError(
-                f"control socket {self._path} cannot be made: {reason}", "choose another --socket"
+                f"control socket {self._path} cannot be made: {reason}", "Choose another --socket"
             ) from error
 
     async def close(self) -> None:
@@ -276,7 +280,7 @@ class ControlServer(Factory):
             return Denied(f"user {user} may not control this daemon")
         if len(self._connections) >= MAX_CALLERS:
             self.events.emit("limit.hit", "Too many control connections.", limit="control.connections")
-            return NapError(f"over {MAX_CALLERS} control connections", "close some", "busy")
+            return NapError(f"over {MAX_CALLERS} control connections", "Close some", "busy")
         self._connections.add(connection)
         return None
 
@@ -289,12 +293,12 @@ class ControlServer(Factory):
         """:raises _NotUnderstood: with what to answer."""
         request = _request(line)
         if self._closing:
-            raise _NotUnderstood(NapError("the daemon is stopping", code="stopping"), wire.SERVER_ERROR, request)
+            raise _NotUnderstood(_STOPPING, wire.SERVER_ERROR, request)
         handler = self._methods.get(request.method)
         decoder = self._decoders.get(request.method)
         if handler is None or decoder is None:
             error = Misuse(
-                f"unknown method {printable(request.method, 60)!r}", f"allowed: {', '.join(sorted(self._methods))}"
+                f"unknown method {printable(request.method, 60)!r}", f"Allowed: {', '.join(sorted(self._methods))}"
             )
             raise _NotUnderstood(error, wire.METHOD_NOT_FOUND, request)
         params = bytes(request.params)
@@ -326,7 +330,7 @@ def _request(line: bytes) -> wire.Request:
     try:
         return _decode_request(line)
     except msgspec.ValidationError as error:
-        why = Misuse(f"not a request: {printable(str(error))}", "docs/reference/control-protocol.md has the form")
+        why = Misuse(f"not a request: {printable(str(error))}", "The form is in docs/reference/control-protocol.md")
         raise _NotUnderstood(why, wire.INVALID_REQUEST) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError) as error:
         raise _NotUnderstood(Misuse(f"not JSON: {printable(str(error))}"), wire.PARSE_ERROR) from error
@@ -342,7 +346,7 @@ def _clear_way(path: Path) -> None:
         raise ConfigurationError(f"control socket {path} cannot be used: {error.strerror}") from error
     if not stat.S_ISSOCK(mode):
         raise ConfigurationError(
-            f"{path} is in the way of the control socket and is not a socket", "choose another --socket"
+            f"{path} is in the way of the control socket and is not a socket", "Choose another --socket"
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
@@ -352,10 +356,10 @@ def _clear_way(path: Path) -> None:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise CannotStart(
-                f"control socket {path} is in use: {error.strerror}", "choose another --socket"
+                f"control socket {path} is in use: {error.strerror}", "Choose another --socket"
             ) from error
         else:
-            raise CannotStart(f"another daemon answers at the control socket {path}", "choose another --socket")
+            raise CannotStart(f"another daemon answers at the control socket {path}", "Choose another --socket")
 
 
 def _user_of(transport: Any) -> int | None:

@@ -147,7 +147,7 @@ class DaemonService(service.Service):
         except Exception as error:
             self._events.fault("start", Failure())
             self._refuse(
-                CannotStart(f"a fault while starting: {type(error).__name__}: {error}", "the log has the details")
+                CannotStart(f"a fault while starting: {type(error).__name__}: {error}", "The log has the details")
             )
         if self._stderr is not None:
             os.close(self._stderr)
@@ -294,9 +294,7 @@ class DaemonService(service.Service):
     async def _stop(self, started: _Started) -> None:
         self._events.emit("daemon.stopping", reason=self._reason)
         self._notifier.stopping(STOP_S + 1)
-        last_resort = threading.Timer(LAST_RESORT_S, self._end_process, [0])
-        last_resort.daemon = True
-        last_resort.start()
+        self._arm_last_resort()
         for loop in self._loops:
             loop.stop()
         await started.control.close()
@@ -314,6 +312,13 @@ class DaemonService(service.Service):
         await started.control_background.stop()
         self._give_signals_back()
         self._notifier.close()
+
+    def _arm_last_resort(self) -> None:
+        """A thread of its own: what hangs then may be the reactor, or Python waiting for threads."""
+        if self._options.parent is not None:
+            last_resort = threading.Timer(LAST_RESORT_S, self._end_process, [0])
+            last_resort.daemon = True
+            last_resort.start()
 
     async def _stop_composition(self, started: _Started) -> None:
         await started.running.stop()

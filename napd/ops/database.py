@@ -87,7 +87,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path, schema: Sequence[str], 
     if version == len(schema):
         return
     if version == 0:
-        raise ConfigurationError(f"{path} is not a database of this program", "move it out of the way")
+        raise ConfigurationError(f"{path} is not a database of this program", "Move it out of the way")
     _back_up(connection, path.with_name(f"{path.name}.v{version}.bak"))
     for step in range(version + 1, len(schema) + 1):
         _step(connection, schema[step - 1], step)
@@ -134,7 +134,7 @@ def _check_version(path: Path, version: int, supported: int) -> None:
     if version > supported:
         raise ConfigurationError(
             f"{path} has schema {version}, this version of the program knows up to {supported}",
-            "run the newer version, or use another --state",
+            "Run the newer version, or use another --state",
         )
 
 
@@ -154,6 +154,6 @@ def _refusal(path: Path, error: sqlite3.Error | OSError) -> ConfigurationError |
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return NoSpace(f"{path} cannot be written: the disk is full")
     if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return ConfigurationError(f"{path} is damaged or no database: {error}", "restore it or move it out of the way")
+        return ConfigurationError(f"{path} is damaged or no database: {error}", "Restore it or move it out of the way")
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return ConfigurationError(f"{path} cannot be used: {reason}")

@@ -72,7 +72,8 @@ class Events:
         kind = EVENTS.get(event)
         if kind is None or not fields.keys() <= set(kind.fields):
             raise LocalProtocolError(f"event {event} with {sorted(fields)} is not in the catalogue")
-        kept = {key: _clean(value) for key, value in fields.items() if value is not None}
+        # A traceback keeps its line ends; its lines are clean already.
+        kept = {k: v if k == "traceback" else _clean(v) for k, v in fields.items() if v is not None}
         said = Event(
             id=self._next_id,
             time=self._now(),
@@ -115,21 +116,13 @@ def rfc3339(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def traceback_of(failure: Failure) -> Traceback:
+def traceback_of(failure: Failure) -> str:
     """The end of a failure's traceback: several lines, each of them printable."""
     lines = failure.getTraceback()[-MAX_TRACEBACK:].strip("\n").split("\n")
-    return Traceback("\n".join(printable(line, MAX_FIELD) for line in lines))
-
-
-class Traceback(str):
-    """Text that is clean already: the only field whose line ends are kept."""
-
-    __slots__ = ()
+    return "\n".join(printable(line, MAX_FIELD) for line in lines)
 
 
 def _clean(value: Any) -> Any:
-    if isinstance(value, Traceback):
-        return str(value)
     if isinstance(value, str):
         return printable(value, MAX_FIELD)
     if isinstance(value, (list, tuple)):

@@ -64,10 +64,10 @@ def _bind(reactor: Any, description: str, factory: IProtocolFactory) -> Listenin
         port = _result(maybeDeferred(serverFromString(reactor, description).listen, factory))
     except CannotListenError as error:
         raise CannotStart(
-            f"cannot listen on {description}: {_reason(error)}", "choose another with --listen"
+            f"cannot listen on {description}: {_reason(error)}", "Choose another with --listen"
         ) from error
     except (OSError, ValueError, KeyError, IndexError, AttributeError) as error:
-        raise CannotStart(f"cannot listen on {description}: {error}", "choose another with --listen") from error
+        raise CannotStart(f"cannot listen on {description}: {error}", "Choose another with --listen") from error
     address = port.getHost()
     if not isinstance(address, (IPv4Address, IPv6Address)):
         raise ConfigurationError(f"listen {description} is not a TCP port")

@@ -199,7 +199,7 @@ def _check_places(values: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f"the control socket's path is {len(socket)} bytes, a UNIX socket's limit is {MAX_SOCKET_PATH_BYTES}: "
             f"{printable(str(values['socket']), 300)}",
-            "choose a shorter one with --socket",
+            "Choose a shorter one with --socket",
         )
     if values["state"].exists() and not values["state"].is_dir():
         raise ConfigurationError(f"state {values['state']} is not a directory")
@@ -228,7 +228,7 @@ def _default_user(around: Surroundings) -> str:
         return kinds.user_name(around.login, around.directory)
     except ValueError as error:
         raise ConfigurationError(
-            f"the login name {printable(around.login)!r} cannot be the user name", "give one with --user"
+            f"the login name {printable(around.login)!r} cannot be the user name", "Give one with --user"
         ) from error
 
 

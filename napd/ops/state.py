@@ -26,7 +26,7 @@ def make_state(directory: Path) -> None:
         directory.mkdir(mode=PRIVATE, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            f"state {directory} cannot be made: {error.strerror}", "choose another --state"
+            f"state {directory} cannot be made: {error.strerror}", "Choose another --state"
         ) from error
 
 
@@ -61,7 +61,7 @@ def lock_state(directory: Path) -> StateLock:
         descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigurationError(
-            f"state {directory} cannot be used: {error.strerror}", "choose another --state"
+            f"state {directory} cannot be used: {error.strerror}", "Choose another --state"
         ) from error
     try:
         _take(descriptor, directory)
@@ -96,7 +96,7 @@ def _take(descriptor: int, directory: Path) -> None:
         holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
         who = f" (process {holder})" if holder.isdigit() else ""
         raise CannotStart(
-            f"another daemon{who} is running on state {directory}", "stop it, or give this one another --state"
+            f"another daemon{who} is running on state {directory}", "Stop it, or give this one another --state"
         ) from None
     except OSError as error:
         raise ConfigurationError(f"state {directory} cannot be locked: {error.strerror}") from error

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from ..errors import NapError
@@ -56,7 +56,7 @@ class Pool:
         """Call `work` in a thread; its result or exception comes as the Deferred's.
 
         Cancelling the Deferred gives up the result; work that has been taken on is done nevertheless.
-        Fails with `Overloaded` when `max_waiting` pieces wait, and with `NapError` after `stop`.
+        Fails with `Overloaded` when `max_waiting` pieces wait; after `stop` it comes cancelled, as the caller soon is.
         """
         result: Deferred[R] = Deferred()
 
@@ -91,9 +91,9 @@ class Pool:
         """Pieces of work that no thread has begun."""
         return len(self._waiting)
 
-    def _refusal(self) -> NapError | None:
+    def _refusal(self) -> Exception | None:
         if self._stopping:
-            return NapError(f"{self._name} has stopped")
+            return CancelledError(f"{self._name} has stopped")
         if len(self._waiting) >= self._max_waiting:
             return Overloaded(f"{self._name} has {len(self._waiting)} pieces of work waiting")
         return None

@@ -164,8 +164,7 @@ def exit_of(error: NapError) -> int:
 
 def complaint(program: str, error: NapError) -> str:
     """One line for stderr."""
-    said = f"{error.message}; {error.hint}" if error.hint else error.message
-    return f"{program}: {' '.join(said.split())}\n"
+    return f"{program}: {' '.join(str(error).split())}\n"
 
 
 def _option(setting: Setting) -> Any:

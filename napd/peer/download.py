@@ -150,7 +150,10 @@ class Download:
         """These hold the content now."""
         self._found = found
         if not self._begun and not self._over:
-            self._begin(found)
+            if found is not None and found.holders:
+                self._begin(found)
+            else:
+                self._owner.no_source(self.item)
         if not self._ready or self._over:
             return
         holders = {} if found is None else {holder.peer: holder for holder in found.holders}

@@ -44,6 +44,10 @@ class Wanted:
     size: int | None
 
 
+#: States of the way to the index in which an answer may still come.
+_MAY_ANSWER = (LinkState.ONLINE, LinkState.CONNECTING)
+
+
 class Downloads:
     """A `Seeker` and `DownloadOwner`.
 
@@ -243,7 +247,7 @@ class Downloads:
 
     def _launch(self, item: Item) -> None:
         found = self._prospects.holders(item.content)
-        hopeless = found is not None or self._discovery.status().state is not LinkState.ONLINE
+        hopeless = found is not None or self._discovery.status().state not in _MAY_ANSWER
         if hopeless and item.content != EMPTY_CONTENT and not self._prospects.usable(item.content):
             # Without a source it would only hold a place.
             self._wait_for_source(item, answered=found is not None)
@@ -383,12 +387,14 @@ class Downloads:
             running.holders_changed(found)
         elif item.state is DownloadState.WAITING:
             if new and self._prospects.usable(item.content):
+                self._retries.pop(item.id, None)
                 self._source_appeared(item)
             elif not answered_before:
                 self._emit("download.waiting", item)
 
     def discovery_lost(self) -> None:
         """What was told last stays in use: links to sources live on without the index."""
+        self.reschedule()
 
     def _source_appeared(self, item: Item) -> None:
         if self.queue.source_appeared(item):

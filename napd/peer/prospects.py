@@ -58,16 +58,16 @@ class Prospects:
         self._sought = now
 
     def told(self, found: Holders) -> set[PeerId]:
-        """Discovery's newest word on a content; returns those that were not among its holders before."""
+        """Discovery's newest word on a content; returns those that were not, or not at these addresses, told before."""
         before = self._holders.get(found.content)
-        known = set() if before is None else {holder.peer for holder in before.holders}
+        known = set() if before is None else {(holder.peer, holder.addresses) for holder in before.holders}
         self._holders[found.content] = found
         for waiting in [waiting for waiting in self._waiting if found.content in waiting.contents]:
             waiting.contents.discard(found.content)
             if not waiting.contents:
                 self._waiting.remove(waiting)
                 waiting.done.callback(None)
-        new = {holder.peer for holder in found.holders} - known
+        new = {holder.peer for holder in found.holders if (holder.peer, holder.addresses) not in known}
         for peer in new:
             # Whoever comes back may have changed; a liar's ban stays.
             ban = self._bans.get((found.content, peer))

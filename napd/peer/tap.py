@@ -6,12 +6,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from random import SystemRandom
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from attrs import frozen
 from msgspec import Struct
 from twisted.application.service import IService
 from twisted.internet import reactor
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from .. import __version__
@@ -38,7 +39,7 @@ from .disk import Disk
 from .downloads import Downloads
 from .journal import SCHEMA, Journal, database_path
 from .queue import Queue
-from .serving import ServeSession
+from .reception import Reception
 from .shares.service import Shares
 from .sources import SourcePool
 from .uploads import Uploads
@@ -90,11 +91,11 @@ def compose(frame: Frame) -> Peer:
         rescan_s=values["rescan_s"],
     )
     dialler = TLSDialler(clock, identity)
-    serving = _Serving(clock, background)
+    door = _Door()
     listening = listen(
         clock,
         values["listen"],
-        server_factory(identity, [peer_wire.ALPN], Factory.forProtocol(serving.link)),
+        server_factory(identity, [peer_wire.ALPN], door),
         remember=frame.state / "port",
     )
     discovery = IndexClient(
@@ -122,7 +123,7 @@ def compose(frame: Frame) -> Peer:
         pacer=up,
         slots=int(kept.get("slots", DEFAULT_SLOTS)),
     )
-    serving.uploads = uploads
+    door.reception = Reception(clock, AGENT, uploads, background, events)
     sources = SourcePool(
         clock=clock,
         rng=rng,
@@ -234,20 +235,13 @@ class Peer:
                 )
 
 
-class _Serving:
-    """Makes the link and session of each connection that comes in."""
+class _Door(Factory):
+    """What the port leads to. It is bound first: uploads need discovery, which tells the index the port."""
 
-    uploads: Uploads
+    reception: Reception
 
-    def __init__(self, clock: Any, background: Any) -> None:
-        self._clock = clock
-        self._background = background
-
-    def link(self) -> SecureLink:
-        session = ServeSession(self._clock, AGENT, self.uploads, self._background)
-        link = SecureLink(self._clock, session, peer_wire.ALPN)
-        session.attach(link)
-        return link
+    def buildProtocol(self, addr: IAddress | None) -> SecureLink:
+        return self.reception.link()
 
 
 def _make_downloads_directory(path: Path) -> None:

@@ -31,15 +31,16 @@ class Shared(Protocol):
     """One listing, as `peer.shares` gives it."""
 
     @property
-    def path(self) -> bytes | str: ...
-    @property
     def name(self) -> str: ...
     @property
     def size(self) -> int: ...
     @property
     def audience(self) -> Sequence[str]: ...
-    def is_same_file(self, status: os.stat_result) -> bool:
-        """Whether an open file is still the one that was hashed."""
+    def open(self) -> int:
+        """A descriptor of the very file that was hashed. Blocks.
+
+        :raises LookupError: it is another file now. :raises OSError: it cannot be opened.
+        """
 
 
 class Library(Protocol):
@@ -198,7 +199,7 @@ class Uploads:
         shared = self.find(content, claims)
         if shared is None:
             raise LookupError(content)
-        descriptor = await self._on_disk_thread(_open_same, shared)
+        descriptor = await self._on_disk_thread(_open, shared)
         if self._sessions.get(holder) is not uploads:
             await self._on_disk_thread(os.close, descriptor)
             raise LookupError(content)
@@ -263,9 +264,8 @@ class Uploads:
             if holder in waiting:
                 continue
             wanted = holder.contents()
-            for upload in uploads.values():
-                if upload.content in wanted or now - upload.active_at < 1.0:
-                    active.append(_row(upload, now))
+            busy = [u for u in uploads.values() if u.content in wanted or now - u.active_at < 1.0]
+            active += [_row(upload, now) for upload in busy]
         queued = []
         for place, holder in enumerate(waiting, 1):
             claims = holder.claims
@@ -302,19 +302,9 @@ def _row(upload: Upload, now: float) -> UploadRow:
     )
 
 
-def _open_same(shared: Shared) -> int:
-    """A descriptor of the very file that was hashed. Blocks.
-
-    :raises LookupError: it is another file now. :raises DiskFailed: it cannot be opened.
-    """
+def _open(shared: Shared) -> int:
+    """On a disk thread."""
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(shared.path, flags)
-    except FileNotFoundError as error:
-        raise LookupError(shared.name) from error
+        return shared.open()
     except OSError as error:
         raise DiskFailed(f"{shared.name}: {error.strerror}") from error
-    if not shared.is_same_file(os.fstat(descriptor)):
-        os.close(descriptor)
-        raise LookupError(shared.name)
-    return descriptor

@@ -57,7 +57,10 @@ def napctl(
     columns: int = 80,
     now: float = 0.0,
 ) -> Ran:
-    """Run one command line. `terminal`: both streams claim to be one, `columns` wide; `now` is what ages are told from."""
+    """Run one command line. `terminal`: both streams claim to be one, `columns` wide.
+
+    :param now: what ages are told from.
+    """
     given = {"TERM": "xterm", "HOME": "/nonexistent", **(environ or {})}
     if terminal:
         given["COLUMNS"] = str(columns)

@@ -65,6 +65,11 @@ class MemoryTransport:
     def negotiatedProtocol(self) -> bytes | None:
         return self.alpn
 
+    @property
+    def disconnecting(self) -> bool:
+        """`LineReceiver` asks before it takes the next line."""
+        return self.closing
+
     def getPeerCertificate(self) -> _Certificate:
         return _Certificate(self.other.identity.certificate)
 

@@ -290,12 +290,12 @@ class Processes:
         self._all: list[DaemonProcess] = []
 
     def index(self, name: str = "index", *options: str, start: bool = True) -> IndexProcess:
-        return self._keep(IndexProcess(self.folder / name, *options), start)
+        return self.keep(IndexProcess(self.folder / name, *options), start)
 
     def peer(self, name: str, *options: str, index: IndexProcess | None = None, start: bool = True) -> PeerProcess:
         """Logged in as `name` at `index`, once started; its `shared` folder is there before that."""
         pinned = None if index is None else f"{index.address}#{index.id}"
-        return self._keep(PeerProcess(self.folder / name, *options, index=pinned), start)
+        return self.keep(PeerProcess(self.folder / name, *options, index=pinned), start)
 
     def stop(self) -> None:
         for daemon in reversed(self._all):
@@ -304,7 +304,7 @@ class Processes:
     def logs(self) -> str:
         return "\n\n".join(f"--- {daemon.folder.name}\n{daemon.tail()}" for daemon in self._all)
 
-    def _keep(self, daemon: D, start: bool) -> D:
+    def keep(self, daemon: D, start: bool = False) -> D:
         self._all.append(daemon)
         if start:
             daemon.start()

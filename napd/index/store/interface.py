@@ -1,16 +1,18 @@
 """The durable part of the index: accounts and their catalogues. Nothing in it changes when a peer disconnects.
 
-Every method returns an awaitable; what it has answered is committed. Calls take effect in the order they are made.
+Every method returns a Deferred; what has been answered is committed. Calls take effect in the order they are made,
+whether or not their answers are awaited.
 A store that cannot work (a full or broken disk) fails each of them with `StoreFailed` and has changed nothing.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 
 from ...errors import Denied, NapError
 from ...model import PeerId
@@ -122,6 +124,14 @@ class Change:
 
 
 @frozen
+class Lapsed:
+    """An account that has not been seen for long, and its last session."""
+
+    account: int
+    session: int
+
+
+@frozen
 class Swept:
     """Items that nobody held and that are gone now; `next` is where to go on, None at the end."""
 
@@ -145,20 +155,21 @@ class IndexStore(Protocol):
     #: How `index status` names it; no passwords in it.
     name: str
 
-    def account_for(self, user: str, key: PeerId, at: float) -> Awaitable[Account]:
+    def account_for(self, user: str, key: PeerId, at: float) -> Deferred[Account]:
         """The account of this name, made if there is none (open login: the first key to use a name owns it).
 
         :raises NameTaken: it belongs to another key.
         """
 
-    def open_session(self, account: int, held: Position, at: float) -> Awaitable[Opened]:
+    def open_session(self, account: int, held: Position, at: float) -> Deferred[Opened]:
         """Give the account a new session: a number higher than any before it, of any account.
 
-        From now on only this session can change the catalogue. `held` is what the peer says it has: with the same
-        digest the two are the same set, and the catalogue takes over the peer's epoch and revision.
+        From now on only this session can change the catalogue. `held` is what the peer says it has (see `steps.meet`):
+        with the same digest the two are the same set, and the catalogue takes over the peer's epoch and revision; a
+        catalogue from which the peer cannot go on is emptied.
         """
 
-    def apply(self, step: Step, most: int) -> Awaitable[Applied]:
+    def apply(self, step: Step, most: int) -> Deferred[Applied]:
         """Change a catalogue, all of it or nothing.
 
         :param most: listings that the catalogue may have afterwards.
@@ -167,34 +178,37 @@ class IndexStore(Protocol):
         :raises TooManyListings: over `most`.
         """
 
-    def holdings(self, account: int) -> Awaitable[array[int]]:
+    def holdings(self, account: int) -> Deferred[array[int]]:
         """Ids of the items in the account's catalogue, sorted."""
 
-    def items(self, ids: Sequence[int]) -> Awaitable[Sequence[Item]]:
+    def items(self, ids: Sequence[int]) -> Deferred[Sequence[Item]]:
         """These items, by id; without those that are gone."""
 
-    def items_after(self, after: int, limit: int) -> Awaitable[Sequence[Item]]:
+    def items_after(self, after: int, limit: int) -> Deferred[Sequence[Item]]:
         """The next items in the order of their ids: pages through everything that is known."""
 
-    def changes_since(self, number: int, limit: int) -> Awaitable[Sequence[Change]]:
+    def changes_since(self, number: int, limit: int) -> Deferred[Sequence[Change]]:
         """Changes after this one, oldest first.
 
         :raises LookupError: the log no longer reaches back that far.
         """
 
-    def forget(self, account: int) -> Awaitable[Applied]:
-        """Empty an account's catalogue; the name stays its key's."""
+    def forget(self, account: int, session: int) -> Deferred[Applied]:
+        """Empty an account's catalogue; the name stays its key's.
 
-    def saw(self, accounts: Sequence[int], at: float) -> Awaitable[None]:
+        :raises StaleSession: the account has had another session since this one.
+        """
+
+    def saw(self, accounts: Sequence[int], at: float) -> Deferred[None]:
         """These accounts are online at this time: retention counts from here."""
 
-    def unseen(self, since: float, limit: int) -> Awaitable[Sequence[int]]:
+    def unseen(self, since: float, limit: int) -> Deferred[Sequence[Lapsed]]:
         """Accounts with a catalogue that nobody has seen since then."""
 
-    def sweep(self, after: int) -> Awaitable[Swept]:
+    def sweep(self, after: int) -> Deferred[Swept]:
         """Remove items without a holder, looking at `SWEEP_STRIDE` ids after this one."""
 
-    def counts(self) -> Awaitable[Counts]: ...
+    def counts(self) -> Deferred[Counts]: ...
 
-    def stop(self) -> Awaitable[None]:
+    def stop(self) -> Deferred[None]:
         """Finish what was asked, then let go of everything."""

@@ -20,13 +20,14 @@ from .interface import (
     Applied,
     Change,
     Counts,
+    Lapsed,
     NameTaken,
     Opened,
     Position,
     Step,
     Swept,
 )
-from .steps import Digested, adopt, check_step, plan
+from .steps import Digested, check_session, check_step, meet, plan
 
 
 @define
@@ -78,15 +79,19 @@ class MemoryStore:
     def changes_since(self, number: int, limit: int) -> Deferred[Sequence[Change]]:
         return maybeDeferred(self._changes_since, number, limit)
 
-    def forget(self, account: int) -> Deferred[Applied]:
-        return maybeDeferred(self._forget, account)
+    def forget(self, account: int, session: int) -> Deferred[Applied]:
+        return maybeDeferred(self._forget, account, session)
 
     def saw(self, accounts: Sequence[int], at: float) -> Deferred[None]:
         return maybeDeferred(self._saw, accounts, at)
 
-    def unseen(self, since: float, limit: int) -> Deferred[Sequence[int]]:
+    def unseen(self, since: float, limit: int) -> Deferred[Sequence[Lapsed]]:
         return maybeDeferred(
-            lambda: [n for n, kept in self._accounts.items() if kept.share and kept.seen < since][:limit]
+            lambda: [
+                Lapsed(number, kept.session)
+                for number, kept in self._accounts.items()
+                if kept.share and kept.seen < since
+            ][:limit]
         )
 
     def sweep(self, after: int) -> Deferred[Swept]:
@@ -124,7 +129,10 @@ class MemoryStore:
         self._session += 1
         kept.session = self._session
         kept.seen = at
-        kept.position = adopt(kept.position, held)
+        position = meet(kept.position, held)
+        if position == NOWHERE and kept.share:
+            self._changed(kept, NOWHERE, BitMap(), (), kept.share)
+        kept.position = position
         return Opened(kept.session, kept.position, kept.share.to_array())
 
     def _apply(self, step: Step, most: int) -> Applied:
@@ -164,8 +172,9 @@ class MemoryStore:
             raise LookupError(f"the change log no longer reaches back to {number}")
         return [change for change in self._changes if change.number > number][:limit]
 
-    def _forget(self, account: int) -> Applied:
+    def _forget(self, account: int, session: int) -> Applied:
         kept = self._accounts[account]
+        check_session(session, kept.session)
         return self._changed(kept, NOWHERE, BitMap(), (), kept.share)
 
     def _saw(self, accounts: Sequence[int], at: float) -> None:

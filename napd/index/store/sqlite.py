@@ -19,7 +19,7 @@ from ...ops.threads import Worker
 from ..items import Item
 from . import schema
 from .commits import GroupCommit
-from .interface import Account, Applied, Change, Counts, Opened, Position, Step, StoreFailed, Swept
+from .interface import Account, Applied, Change, Counts, Lapsed, Opened, Position, Step, StoreFailed, Swept
 from .tables import Tables
 
 FILE_NAME = "index.db"
@@ -67,8 +67,8 @@ class SqliteStore:
     def apply(self, step: Step, most: int) -> Deferred[Applied]:
         return self._commits.write(lambda: self._tables.apply(step, most))
 
-    def forget(self, account: int) -> Deferred[Applied]:
-        return self._commits.write(lambda: self._tables.forget(account))
+    def forget(self, account: int, session: int) -> Deferred[Applied]:
+        return self._commits.write(lambda: self._tables.forget(account, session))
 
     def saw(self, accounts: Sequence[int], at: float) -> Deferred[None]:
         return self._commits.write(lambda: self._tables.saw(accounts, at))
@@ -88,13 +88,16 @@ class SqliteStore:
     def changes_since(self, number: int, limit: int) -> Deferred[Sequence[Change]]:
         return self._read(lambda: self._tables.changes_since(number, limit))
 
-    def unseen(self, since: float, limit: int) -> Deferred[Sequence[int]]:
+    def unseen(self, since: float, limit: int) -> Deferred[Sequence[Lapsed]]:
         return self._read(lambda: self._tables.unseen(since, limit))
 
     def counts(self) -> Deferred[Counts]:
         return self._read(self._tables.counts)
 
-    async def stop(self) -> None:
+    def stop(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
         await self._commits.when_idle()
         await self._worker.run(self._connection.close)
         await self._worker.stop()

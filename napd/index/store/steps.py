@@ -8,7 +8,7 @@ from attrs import frozen
 from pyroaring import BitMap
 
 from ...wire.catalogue import CatalogueDigest, Entry, entry_digest
-from .interface import OutOfStep, Position, StaleSession, Step, TooManyListings
+from .interface import NOWHERE, OutOfStep, Position, StaleSession, Step, TooManyListings
 
 
 @frozen
@@ -43,13 +43,18 @@ class Plan:
     position: Position
 
 
+def check_session(session: int, newest: int) -> None:
+    """:raises StaleSession:"""
+    if session != newest:
+        raise StaleSession(f"session {session} has been replaced by {newest}")
+
+
 def check_step(step: Step, session: int, position: Position) -> None:
     """Whether the step may be applied where the catalogue stands.
 
     :raises StaleSession: OutOfStep:
     """
-    if step.session != session:
-        raise StaleSession(f"session {step.session} has been replaced by {session}")
+    check_session(step.session, session)
     if step.reset:
         return
     if step.epoch != position.epoch:
@@ -89,6 +94,14 @@ def plan(
     return Plan(added, withdrawn, new, Position(step.epoch, step.revision, running.hex()))
 
 
-def adopt(stored: Position, held: Position) -> Position:
-    """Where a catalogue stands once a peer says what it holds: the same digest is the same set, however counted."""
-    return held if stored.digest == held.digest else stored
+def meet(stored: Position, held: Position) -> Position:
+    """Where a catalogue stands once its peer has come and said what it holds.
+
+    The same digest is the same set, however it was counted. A peer that is further on in the same epoch goes on from
+    what is stored. Any other has to send the full list, and until then nothing of the old one is true.
+    """
+    if stored.digest == held.digest:
+        return held
+    if stored.epoch == held.epoch and stored.revision < held.revision:
+        return stored
+    return NOWHERE

@@ -26,13 +26,14 @@ from .interface import (
     Applied,
     Change,
     Counts,
+    Lapsed,
     NameTaken,
     Opened,
     Position,
     Step,
     Swept,
 )
-from .steps import Digested, adopt, check_step, plan
+from .steps import Digested, check_session, check_step, meet, plan
 
 T = TypeVar("T")
 
@@ -98,7 +99,10 @@ class Tables:
         session = self._one("SELECT session FROM clock")
         self._sql.execute("UPDATE account SET session = ?, seen = ? WHERE number = ?", (session, at, account))
         catalogue = self._catalogue(account)
-        position = adopt(catalogue.position, held)
+        position = meet(catalogue.position, held)
+        if position == NOWHERE and catalogue.share:
+            self._changed(account, _Catalogue(NOWHERE, BitMap()), [], catalogue.share)
+            return Opened(session, NOWHERE, array("I"))
         if position != catalogue.position:
             catalogue.position = position
             catalogue.changed = True
@@ -107,13 +111,13 @@ class Tables:
     def saw(self, accounts: Sequence[int], at: float) -> None:
         self._sql.executemany("UPDATE account SET seen = ? WHERE number = ?", ((at, account) for account in accounts))
 
-    def unseen(self, since: float, limit: int) -> Sequence[int]:
-        return _column(
-            self._sql.execute(
-                "SELECT number FROM account JOIN catalogue ON account = number WHERE seen < ? AND listings > 0 LIMIT ?",
-                (since, limit),
-            )
+    def unseen(self, since: float, limit: int) -> Sequence[Lapsed]:
+        rows = self._sql.execute(
+            "SELECT number, session FROM account JOIN catalogue ON account = number "
+            "WHERE seen < ? AND listings > 0 LIMIT ?",
+            (since, limit),
         )
+        return [Lapsed(account, session) for account, session in rows]
 
     # --- Catalogues ------------------------------------------------------------------------------
 
@@ -135,7 +139,8 @@ class Tables:
         share.update(item.id for item in added)
         return self._changed(step.account, _Catalogue(planned.position, share), added, planned.withdrawn)
 
-    def forget(self, account: int) -> Applied:
+    def forget(self, account: int, session: int) -> Applied:
+        check_session(session, self._one("SELECT session FROM account WHERE number = ?", account))
         share = self._catalogue(account).share
         return self._changed(account, _Catalogue(NOWHERE, BitMap()), [], share)
 

@@ -150,7 +150,7 @@ class HashCache:
     # --- Results ---------------------------------------------------------------------------------
 
     def advance(self, known: HashRow, part: Hashed, now: float) -> bytes | None:
-        """Keep the digests of one part. Returns the content when that was the last; what was kept already changes nothing."""
+        """Keep the digests of one part, unless they are kept. Returns the content when that was the last part."""
         work = part.work
         if self._done(work.hash) != work.first:
             return None
@@ -178,7 +178,8 @@ class HashCache:
         if part.work.expected is None or not part.work.expected.startswith(part.digests):
             self._db.execute("DELETE FROM digests WHERE hash = ?", (known.id,))
             self._db.execute(
-                "UPDATE hash SET content = NULL, group_digests = NULL, doubtful = 0, due = ? WHERE id = ?", (now, known.id)
+                "UPDATE hash SET content = NULL, group_digests = NULL, doubtful = 0, due = ? WHERE id = ?",
+                (now, known.id),
             )
             return False
         whole = len(part.digests) == len(part.work.expected)
@@ -210,7 +211,8 @@ class HashCache:
 
     def _manifest(self, content: bytes) -> int:
         row = self._db.execute(
-            "SELECT id FROM hash WHERE content = ?1 AND EXISTS (SELECT 1 FROM file WHERE content = ?1) LIMIT 1", (content,)
+            "SELECT id FROM hash WHERE content = ?1 AND EXISTS (SELECT 1 FROM file WHERE content = ?1) LIMIT 1",
+            (content,),
         ).fetchone()
         if row is None:
             raise LookupError(content.hex())

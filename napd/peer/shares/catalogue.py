@@ -14,7 +14,7 @@ import msgspec
 from ...discovery.interface import CataloguePosition
 from ...wire.catalogue import CatalogueDigest, Entry, entry_digest
 
-#: Tombstones kept for delta updates; an index further behind is sent the whole list. Pruned when there are twice as many.
+#: Tombstones kept when there are twice as many; an index that is further behind is sent the whole list.
 KEPT_TOMBSTONES = 10_000
 
 _encode = msgspec.json.Encoder().encode

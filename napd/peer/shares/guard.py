@@ -10,7 +10,6 @@ import os
 import pwd
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 
 from ...errors import Denied, Misuse, NoSuchThing, printable
 
@@ -91,7 +90,8 @@ class Guard:
             except FileNotFoundError as error:
                 raise NoSuchThing(f"{shown} does not exist", "make it first, or check the spelling") from error
             except OSError as error:
-                raise Misuse(f"{shown} cannot be read: {error.strerror}", "give the daemon's user access to it") from error
+                hint = "give the daemon's user access to it"
+                raise Misuse(f"{shown} cannot be read: {error.strerror}", hint) from error
         if reason is not None:
             raise Denied(f"{shown} must not be shared: {reason}", "share a directory made for it", code="refused")
         return real
@@ -130,14 +130,14 @@ def _both_forms(paths: Iterable[bytes]) -> list[bytes]:
 
 def _keys_inside(directory: bytes) -> str | None:
     """Whether a key directory is in it, or one level below."""
-    below = []
+    below: list[bytes] = []
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.name in KEY_DIRECTORIES:
                 return f"{_text(entry.path)} holds keys"
             if len(below) < MAX_LOOKED_INTO and entry.is_dir(follow_symlinks=False):
                 below.append(entry.path)
-    for path in islice(below, MAX_LOOKED_INTO):
+    for path in below:
         for keys in KEY_DIRECTORIES:
             if os.path.lexists(os.path.join(path, keys)):
                 return f"{_text(os.path.join(path, keys))} holds keys"

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from ...content.digest import CHUNK_BYTES, chunk_bytes, chunk_digest
 from .identity import Identity, settles_at
-from .opening import GONE, open_file
+from .opening import GONE, about_file, open_file
 
 #: Chunks hashed before anybody else has a turn, and before they are kept: 256 MiB is a second or two on a slow disk.
 PART_CHUNKS = 256
@@ -94,7 +94,7 @@ def hash_part(work: Work, now: Callable[[], float], stopped: Event) -> Outcome:
         finally:
             os.close(descriptor)
     except OSError as error:
-        if error.errno in GONE:
+        if about_file(error).errno in GONE:
             return Changed(work, vain)
         return Failed(work, error.strerror or str(error))
 

@@ -28,7 +28,11 @@ class Identity(NamedTuple):
     @classmethod
     def of(cls, status: os.stat_result) -> Identity:
         return cls(
-            _fold(status.st_dev), _fold(status.st_ino), status.st_size, _fold(status.st_mtime_ns), _fold(status.st_ctime_ns)
+            _fold(status.st_dev),
+            _fold(status.st_ino),
+            status.st_size,
+            _fold(status.st_mtime_ns),
+            _fold(status.st_ctime_ns),
         )
 
     def same_but_for_ctime(self, other: Identity) -> bool:

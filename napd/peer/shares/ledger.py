@@ -7,15 +7,13 @@ reactor needs of it at any time is `snapshot`, replaced as a whole after each co
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
-from typing import NamedTuple
 
 import msgspec
-from attrs import define, frozen
+from attrs import define
 
-from ...discovery.interface import CataloguePosition
 from ...model import ContentId
 from ...wire.catalogue import Entry
 from .cache import HashCache, HashRow
@@ -23,47 +21,13 @@ from .catalogue import KEPT_TOMBSTONES, CatalogueLog
 from .hashing import Changed, Failed, Hashed, Outcome, Work
 from .identity import Identity, quiet_at, settles_at
 from .opening import join
+from .records import FILE_AT, FILES_BELOW, FILES_OF_HASH, Cursor, FileRow, ShareCounts, ShareRecord, Snapshot
 from .walk import Bitmap, Found, folder_text, wire_text
 
 #: Rows changed or gone through in one transaction where there may be any number.
 PAGE = 1000
 #: Sorts after every folder: 2,048 characters are no more bytes of 0xff than that.
 _LAST = b"\xff" * 2049
-
-
-@frozen
-class ShareCounts:
-    """Files listed, their bytes, and files that cannot be listed until they are hashed."""
-
-    listings: int
-    bytes: int
-    waiting: int
-
-
-@frozen
-class Snapshot:
-    """What is committed: the catalogue's position, and the counts by share."""
-
-    position: CataloguePosition
-    shares: Mapping[int, ShareCounts]
-
-
-@frozen
-class ShareRecord:
-    """A share as it is remembered; `device` is the one it was on when it was last gone through."""
-
-    id: int
-    name: str
-    directory: bytes
-    audience: tuple[str, ...]
-    device: int | None
-
-
-class Cursor(NamedTuple):
-    """Where a pass over the files of a share has come to."""
-
-    folder: bytes
-    name: bytes
 
 
 @define
@@ -75,29 +39,6 @@ class _Counted:
 
     def counts(self) -> ShareCounts:
         return ShareCounts(self.listings, self.bytes, self.waiting)
-
-
-class _File(NamedTuple):
-    id: int
-    share: int
-    folder: bytes
-    name: bytes
-    entry: int | None
-    content: bytes | None
-    waiting: int
-    identity: Identity
-    hash: HashRow
-
-
-_FILE = (
-    "SELECT file.id, share, folder, name, entry, file.content, waiting, device, inode, size, mtime_ns, ctime_ns,"
-    " hash.id, size, hash.content, due, doubtful, restless, failed FROM file JOIN hash ON hash.id = file.hash "
-)
-_FILE_AT = _FILE + "WHERE share = ? AND folder = ? AND name = ?"
-_FILES_OF_HASH = _FILE + "WHERE file.hash = ?"
-_FILES_BELOW = (
-    _FILE + "WHERE share = ? AND folder >= ? AND folder < ? AND (folder, name) > (?, ?) ORDER BY folder, name LIMIT ?"
-)
 
 
 class Ledger:
@@ -202,6 +143,12 @@ class Ledger:
     def sweep(self, share: int, folder: bytes, seen: Bitmap, after: Cursor | None, now: float) -> Cursor | None:
         """After a walk of the folder: forget some of what it has not seen. Returns where to go on, or None."""
         with self._transaction():
+            if folder and after is None:
+                # There may have been a file where the folder is.
+                above, _, name = folder.rpartition(b"/")
+                file = self._file(share, above, name)
+                if file is not None:
+                    self._delete(file, now)
             for low, high in _below(folder):
                 if after is not None and after.folder >= high:
                     continue
@@ -263,7 +210,7 @@ class Ledger:
 
     # --- Within a transaction --------------------------------------------------------------------
 
-    def _take_same(self, file: _File, found: Found, now: float) -> None:
+    def _take_same(self, file: FileRow, found: Found, now: float) -> None:
         known = file.hash
         if file.content is None:
             # What could not be read the last time has to be read before it is offered again.
@@ -278,7 +225,7 @@ class Ledger:
         elif found.closed and not known.restless and known.content is None and known.due > now:
             self._cache.schedule(known.id, now)
 
-    def _take_changed(self, share: int, file: _File | None, found: Found, now: float) -> int:
+    def _take_changed(self, share: int, file: FileRow | None, found: Found, now: float) -> int:
         """A file that was not here, or was another. Returns its row."""
         identity = Identity.of(found.status)
         known = self._cache.find(identity)
@@ -310,7 +257,7 @@ class Ledger:
                 (share, found.folder, found.name, known.id),
             )
             row = int(made.lastrowid or 0)
-            file = _File(row, share, found.folder, found.name, None, None, 0, identity, known)
+            file = FileRow(row, share, found.folder, found.name, None, None, 0, identity, known)
         else:
             self._db.execute("UPDATE file SET hash = ? WHERE id = ?", (known.id, file.id))
             self._cache.abandon(file.hash.id, now)
@@ -318,7 +265,7 @@ class Ledger:
         self._list(file, content, waiting=content is None, size=identity.size)
         return file.id
 
-    def _list(self, file: _File, content: bytes | None, *, waiting: bool, size: int | None = None) -> None:
+    def _list(self, file: FileRow, content: bytes | None, *, waiting: bool, size: int | None = None) -> None:
         """Let the file be listed with this content, or not. `size`: the content's, if the file has another one now."""
         counted = self._shares[file.share]
         entry = file.entry
@@ -342,17 +289,17 @@ class Ledger:
 
     def _list_all(self, known: int, content: bytes | None, *, waiting: bool) -> None:
         """All files in this state; those of shares that are away stay unlisted."""
-        for row in self._db.execute(_FILES_OF_HASH, (known,)).fetchall():
-            file = _file(row)
+        for row in self._db.execute(FILES_OF_HASH, (known,)).fetchall():
+            file = FileRow.of(row)
             if file.entry is not None or file.waiting:
                 self._list(file, content, waiting=waiting)
 
-    def _delete(self, file: _File, now: float) -> None:
+    def _delete(self, file: FileRow, now: float) -> None:
         self._list(file, None, waiting=False)
         self._db.execute("DELETE FROM file WHERE id = ?", (file.id,))
         self._cache.abandon(file.hash.id, now)
 
-    def _entry(self, share: ShareRecord, file: _File, content: bytes, size: int) -> Entry:
+    def _entry(self, share: ShareRecord, file: FileRow, content: bytes, size: int) -> Entry:
         return Entry(
             content=content.hex(),
             size=size,
@@ -362,13 +309,13 @@ class Ledger:
             media=self._cache.media(content),
         )
 
-    def _file(self, share: int, folder: bytes, name: bytes) -> _File | None:
-        row = self._db.execute(_FILE_AT, (share, folder, name)).fetchone()
-        return None if row is None else _file(row)
+    def _file(self, share: int, folder: bytes, name: bytes) -> FileRow | None:
+        row = self._db.execute(FILE_AT, (share, folder, name)).fetchone()
+        return None if row is None else FileRow.of(row)
 
-    def _page(self, share: int, low: bytes, high: bytes, after: Cursor | None) -> list[_File]:
+    def _page(self, share: int, low: bytes, high: bytes, after: Cursor | None) -> list[FileRow]:
         start = (b"", b"") if after is None else after
-        return [_file(row) for row in self._db.execute(_FILES_BELOW, (share, low, high, *start, PAGE)).fetchall()]
+        return [FileRow.of(row) for row in self._db.execute(FILES_BELOW, (share, low, high, *start, PAGE)).fetchall()]
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -408,11 +355,7 @@ class Ledger:
         return shares
 
 
-def _file(row: Sequence[object]) -> _File:
-    return _File(*row[:7], Identity(*row[7:12]), HashRow(*row[12:]))  # type: ignore[arg-type]
-
-
-def _cursor(page: Sequence[_File]) -> Cursor | None:
+def _cursor(page: Sequence[FileRow]) -> Cursor | None:
     return Cursor(page[-1].folder, page[-1].name) if len(page) == PAGE else None
 
 

@@ -59,7 +59,10 @@ class Shared:
         return self.entry.audience
 
     def is_same_file(self, status: os.stat_result) -> bool:
-        """Whether an open file is still the one that was hashed. Another change time alone is believed to be harmless."""
+        """Whether an open file is still the one that was hashed.
+
+        Another change time alone (renamed, another mode) keeps a listing: the file is hashed again meanwhile.
+        """
         return self.identity.is_same_file(status)
 
     def open(self) -> int:
@@ -104,7 +107,7 @@ class Reader:
         found = []
         for share in shares:
             rows = self._db.execute(
-                "SELECT directory, folder, file.name, entry.json, device, inode, size, mtime_ns, ctime_ns FROM file"
+                "SELECT directory, folder, file.name, entry.json, hash.device, inode, size, mtime_ns, ctime_ns FROM file"
                 " JOIN share ON share.id = share JOIN entry ON entry.id = entry JOIN hash ON hash.id = hash"
                 " WHERE file.content = ? AND share = ? AND directory IS NOT NULL LIMIT ?",
                 (bytes.fromhex(content), share, MAX_LISTINGS),
@@ -128,7 +131,8 @@ class Reader:
     def failed(self, share: int, limit: int) -> tuple[list[tuple[bytes, str]], int]:
         """Files that could not be read, with the reason, and how many there are."""
         rows = self._db.execute(
-            "SELECT folder, name, failed FROM hash CROSS JOIN file ON hash = hash.id WHERE failed IS NOT NULL AND share = ?",
+            "SELECT folder, name, failed FROM hash CROSS JOIN file ON hash = hash.id"
+            " WHERE failed IS NOT NULL AND share = ?",
             (share,),
         ).fetchall()
         return [(join(folder, name), reason) for folder, name, reason in rows[:limit]], len(rows)
@@ -151,11 +155,14 @@ class Reader:
             raise LookupError(f"the log of changes leads from revision {floor} to {revision}, not from {after}")
         # Who begins with nothing need not be told what is gone.
         rows = self._db.execute(
-            "SELECT revision, files, json FROM entry WHERE revision > ?1 AND (?1 > 0 OR files > 0) ORDER BY revision LIMIT ?2",
+            "SELECT revision, files, json FROM entry WHERE revision > ?1 AND (?1 > 0 OR files > 0)"
+            " ORDER BY revision LIMIT ?2",
             (after, MAX_BATCH + 1),
         ).fetchall()
-        add, withdraw, reached, room = [], [], revision, limit_bytes
-        for place, (row_revision, files, entry) in enumerate(rows):
+        add: list[Entry] = []
+        withdraw: list[Entry] = []
+        reached, room = revision, limit_bytes
+        for place, (_, files, entry) in enumerate(rows):
             room -= len(entry) + 1
             if place == MAX_BATCH or (room < 0 and place > 0):
                 reached = rows[place - 1][0]

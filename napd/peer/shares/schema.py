@@ -7,8 +7,8 @@ hash    what is known of one state of one file (see `identity`): its content onc
         cannot be read; `orphaned`: since when no file has been in this state (it is kept a while); `media`: what
         is known of a recording or picture, as JSON.
 digests the chunk digests of a hash by group (1,024 chunks), as far as they are known.
-entry   one row for each catalogue entry there ever was, with the number of its last change; `files` counts the files that
-        stand behind it. None: it is withdrawn, and the row (a tombstone) is there to tell that.
+entry   one row for each catalogue entry there ever was, with the number of its last change; `files` counts the files
+        that stand behind it. None: it is withdrawn, and the row (a tombstone) is there to tell that.
 file    one file in one share: the hash of its present state, and what it is listed as. `content` may be known before
         the hash is (renamed, another mode); `waiting`: it cannot be listed until it is hashed.
 """

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from attrs import define, field, frozen
 
 from ...content.digest import MAX_CONTENT_BYTES
-from .opening import GONE, join, open_directory, open_step
+from .opening import GONE, about_file, join, open_directory, open_step
 
 #: A part ends after so many things seen, or so many seconds.
 PART_LIMIT = 1000
@@ -94,7 +95,7 @@ class Walk:
         self._steps = self._go()
 
     def part(self) -> Part:
-        """The next things seen. :raises OSError: if the place where it begins cannot be listed."""
+        """The next things seen. :raises OSError: if the shared directory itself cannot be listed."""
         part = Part()
         until = self._now() + PART_S
         for taken, seen in enumerate(self._steps, 1):
@@ -118,7 +119,8 @@ class Walk:
             try:
                 descriptor = open_directory(self._root, folder)
             except OSError as error:
-                if folder == self.folder:
+                about_file(error)
+                if not folder:
                     raise
                 if error.errno not in GONE:
                     yield Skip(folder, _unreadable(error))
@@ -127,7 +129,7 @@ class Walk:
                 self._watch(folder)
                 yield from self._list(folder, descriptor, waiting)
             except OSError as error:
-                yield Skip(folder, _unreadable(error))
+                yield Skip(folder, _unreadable(about_file(error)))
             finally:
                 os.close(descriptor)
 
@@ -136,7 +138,7 @@ class Walk:
             for entry in entries:
                 name = os.fsencode(entry.name)
                 try:
-                    seen = judge(folder, name, self._share, lambda e=entry: e.stat(follow_symlinks=False))
+                    seen = judge(folder, name, self._share, partial(entry.stat, follow_symlinks=False))
                 except OSError as error:
                     if error.errno not in GONE:
                         yield Skip(join(folder, name), _unreadable(error))
@@ -185,10 +187,9 @@ def look_at(root: bytes, share: str, paths: Mapping[bytes, bool]) -> Part:
                         os.close(descriptor)
                         descriptor = -1
                     descriptor, folder = open_step(root, above), above
-                seen = judge(
-                    above, name, share, lambda at=descriptor, n=name: os.stat(n, dir_fd=at, follow_symlinks=False)
-                )
+                seen = judge(above, name, share, partial(os.stat, name, dir_fd=descriptor, follow_symlinks=False))
             except OSError as error:
+                about_file(error)
                 part.missing.append(path)
                 if error.errno not in GONE:
                     part.skipped.append(Skip(path, _unreadable(error)))
@@ -226,7 +227,7 @@ def look_at_root(root: bytes, device: int | None) -> Root:
             return Root("a symbolic link stands in its place")
         descriptor = open_directory(root, b"")
     except OSError as error:
-        return Root(error.strerror or str(error))
+        return Root(about_file(error).strerror or str(error))
     try:
         status = os.fstat(descriptor)
         if device is not None and status.st_dev != device:

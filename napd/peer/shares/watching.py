@@ -119,14 +119,16 @@ class ShareWatch:
             self._folders[descriptor] = (folder, number)
             self._watches[folder] = descriptor
 
-    def drop(self, folder: bytes) -> None:
-        """Watch this folder and those below it no more, if they were watched."""
+    def drop(self, folder: bytes) -> bool:
+        """Watch this folder (empty: the share) and those below it no more. False if it was not watched."""
         with self._lock:
-            if folder in self._watches:
-                below = folder + b"/"
-                for path, descriptor in list(self._watches.items()):
-                    if path == folder or not folder or path.startswith(below):
-                        self._forget(descriptor)
+            if folder and folder not in self._watches:
+                return False
+            below = folder + b"/"
+            for path, descriptor in list(self._watches.items()):
+                if path == folder or not folder or path.startswith(below):
+                    self._forget(descriptor)
+            return True
 
     def take(self) -> tuple[dict[bytes, bool], bool]:
         """Paths where something has happened (True: a writer has closed it), and whether events were lost."""

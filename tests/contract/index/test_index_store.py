@@ -70,7 +70,7 @@ class Peer:
     @classmethod
     async def login(cls, store: IndexStore, user: str = "ann", key: PeerId = KEY) -> Peer:
         account = await store.account_for(user, key, 1.0)
-        opened = await store.open_session(account.number, Position("f" * 64, 9, "9" * 64), 1.0)
+        opened = await store.open_session(account.number, Position(EPOCH, 1_000_000, "9" * 64), 1.0)
         return cls(store, account.number, opened.session)
 
     def step(self, *add: Entry, withdraw: tuple[Entry, ...] = (), reset: bool = False, **changes: Any) -> Step:
@@ -276,11 +276,29 @@ async def test_the_same_digest_is_the_same_catalogue_whatever_it_was_counted_by(
     assert await ann.names() == ["a.mp3", "b.mp3"]
 
 
-async def test_another_digest_leaves_the_stored_position(store: IndexStore) -> None:
+async def test_a_peer_that_is_further_on_goes_on_from_what_is_stored(store: IndexStore) -> None:
     ann = await Peer.login(store)
     applied = await ann.announce(entry("m/a.mp3"), reset=True)
-    opened = await store.open_session(ann.account, Position(EPOCH, 1, "7" * 64), 5.0)
+    opened = await store.open_session(ann.account, Position(EPOCH, 2, "7" * 64), 5.0)
     assert opened.position == applied.position
+    ann.session = opened.session
+    await ann.announce(entry("m/b.mp3"))
+    assert await ann.names() == ["a.mp3", "b.mp3"]
+
+
+@pytest.mark.parametrize(
+    "held", [Position(EPOCH, 1, "7" * 64), Position(EPOCH, 0, "7" * 64), Position("d" * 64, 9, "7" * 64)]
+)
+async def test_a_catalogue_that_its_peer_cannot_go_on_from_is_emptied(store: IndexStore, held: Position) -> None:
+    ann = await Peer.login(store)
+    applied = await ann.announce(entry("m/a.mp3"), reset=True)
+    opened = await store.open_session(ann.account, held, 5.0)
+    assert (opened.position, list(opened.share)) == (NOWHERE, [])
+    assert await ann.names() == []
+    assert (await store.changes_since(applied.change, 10))[0].withdrawn == array("I", [applied.added[0].id])
+    ann.session = opened.session
+    again = await ann.announce(entry("m/a.mp3"), reset=True)
+    assert again.added == applied.added
 
 
 # --- The change log, retention, loading --------------------------------------------------------------
@@ -317,13 +335,22 @@ async def test_a_follower_that_is_too_far_behind_is_told_so(store: IndexStore, m
 async def test_forgetting_empties_the_catalogue_and_keeps_the_name(store: IndexStore) -> None:
     ann = await Peer.login(store)
     applied = await ann.announce(entry("m/a.mp3"), reset=True)
-    forgotten = await store.forget(ann.account)
+    forgotten = await store.forget(ann.account, ann.session)
     assert list(forgotten.withdrawn) == [applied.added[0].id]
     assert await ann.names() == []
     opened = await store.open_session(ann.account, Position(EPOCH, 1, "7" * 64), 5.0)
     assert opened.position == NOWHERE
     with pytest.raises(NameTaken):
         await store.account_for("ann", OTHER_KEY, 6.0)
+
+
+async def test_a_catalogue_is_not_forgotten_once_its_peer_is_back(store: IndexStore) -> None:
+    gone = await Peer.login(store)
+    await gone.announce(entry("m/a.mp3"), reset=True)
+    back = await Peer.login(store)
+    with pytest.raises(StaleSession):
+        await store.forget(gone.account, gone.session)
+    assert await back.names() == ["a.mp3"]
 
 
 async def test_accounts_that_nobody_has_seen_for_long_are_found(store: IndexStore) -> None:
@@ -333,8 +360,8 @@ async def test_accounts_that_nobody_has_seen_for_long_are_found(store: IndexStor
     await ann.announce(entry("m/a.mp3"), reset=True)
     await bob.announce(entry("m/a.mp3"), reset=True)
     await store.saw([bob.account], 100.0)
-    assert list(await store.unseen(50.0, 10)) == [ann.account]
-    assert sorted(await store.unseen(200.0, 10)) == [ann.account, bob.account]
+    assert list(await store.unseen(50.0, 10)) == [interface.Lapsed(ann.account, ann.session)]
+    assert {lapsed.account for lapsed in await store.unseen(200.0, 10)} == {ann.account, bob.account}
     assert len(await store.unseen(200.0, 1)) == 1
 
 

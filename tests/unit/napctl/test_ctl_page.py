@@ -10,9 +10,9 @@ from napctl.text import width
 
 COLUMNS = (
     Column("ID", right=True),
-    Column("NAME", stretch=True),
+    Column("NAME", stretch=16),
     Column("RATE", right=True, spare=1),
-    Column("NOTE", stretch=True),
+    Column("NOTE", stretch=16),
 )
 PLAIN = Page(now=0.0)
 

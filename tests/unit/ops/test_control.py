@@ -64,7 +64,7 @@ class Methods:
         return {"twice": params.n * 2}
 
     async def missing(self, params: Params, caller: Caller) -> Any:
-        raise NoSuchThing("there is no download 9", "napctl queue lists them")
+        raise NoSuchThing("there is no download 9", "`napctl queue` lists them")
 
     async def bug(self, params: Params, caller: Caller) -> Any:
         raise ZeroDivisionError("by zero")
@@ -133,7 +133,7 @@ def test_an_error_of_ours_keeps_its_code_and_hint(connection: tuple[ControlProto
     assert said["error"] == {
         "code": -32000,
         "message": "there is no download 9",
-        "data": {"code": "not_found", "hint": "napctl queue lists them"},
+        "data": {"code": "not_found", "hint": "`napctl queue` lists them"},
     }
 
 

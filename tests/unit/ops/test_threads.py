@@ -9,7 +9,6 @@ import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, gatherResults
 
-from napd.errors import NapError
 from napd.ops.threads import Overloaded, Pool, Worker
 
 
@@ -22,11 +21,12 @@ async def test_a_worker_does_its_work_in_order_on_one_thread_and_answers_on_the_
         return n * 2
 
     answered_on: set[str] = set()
-    results = []
-    for n in range(100):
-        result = worker.run(work, n)
-        result.addCallback(lambda value: answered_on.add(threading.current_thread().name) or value)
-        results.append(result)
+
+    def answered(value: int) -> int:
+        answered_on.add(threading.current_thread().name)
+        return value
+
+    results = [worker.run(work, n).addCallback(answered) for n in range(100)]
     assert await gatherResults(results) == [n * 2 for n in range(100)]
     assert done == [(n, "test") for n in range(100)]
     assert answered_on == {threading.main_thread().name}
@@ -49,7 +49,7 @@ async def test_stop_waits_until_all_that_was_taken_on_is_done() -> None:
     for n in range(50):
         worker.run(done.append, n)
     stopped = worker.stop()
-    with pytest.raises(NapError, match="has stopped"):
+    with pytest.raises(CancelledError, match="has stopped"):
         await worker.run(lambda: None)
     go_on.set()
     await stopped

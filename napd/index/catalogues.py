@@ -1,0 +1,89 @@
+"""What is committed becomes visible: table and engine, then presence, then those who seek. Always in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from .presence import Online, Presence
+from .search import SearchEngine
+from .seeking import Seeking
+from .store.interface import Account, Applied, IndexStore, Opened
+from .table import ItemTable
+
+#: Items dealt with before the reactor gets its turn: some 10 ms.
+STRIDE = 1_000
+
+
+class Catalogues:
+    """:param turn: fires when the reactor has done what else there was to do."""
+
+    def __init__(
+        self,
+        store: IndexStore,
+        table: ItemTable,
+        engine: SearchEngine,
+        presence: Presence,
+        seeking: Seeking,
+        turn: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._table = table
+        self._engine = engine
+        self._presence = presence
+        self._seeking = seeking
+        self._turn = turn
+
+    async def load(self) -> int:
+        """Take in everything that the store knows, a little at a time; how many items that is.
+
+        Nobody waits for it: what an account holds is loaded when it comes, if it is not there by then.
+        """
+        last = 0
+        while items := await self._store.items_after(last, STRIDE):
+            self._engine.learn(items)
+            last = items[-1].id
+            await self._turn()
+        return len(self._table)
+
+    async def connect(self, account: Account, opened: Opened, since: float) -> Online:
+        """Bring an account online with all that it holds. It may be gone again when this returns (`presence.get`)."""
+        earlier = self._presence.get(account.number)
+        if earlier is not None:
+            self.disconnect(earlier)
+        online = self._presence.connect(account, opened.session, since)
+        for at in range(0, len(opened.share), STRIDE):
+            if at:
+                await self._turn()
+            ids = opened.share[at : at + STRIDE]
+            missing = self._table.missing(ids)
+            if missing:
+                self._engine.learn(await self._store.items(missing))
+            if self._presence.get(account.number) is not online:
+                break
+            gone = set(self._table.missing(ids))
+            self._seeking.changed(self._presence.add(online, (item for item in ids if item not in gone)))
+        return online
+
+    def publish(self, online: Online, applied: Applied) -> None:
+        """Make a committed step visible, unless its session is over."""
+        self._engine.learn(applied.added)
+        if self._presence.get(online.account.number) is not online:
+            return
+        changed = set(self._presence.remove(online, applied.withdrawn))
+        changed.update(self._presence.add(online, (item.id for item in applied.added)))
+        self._seeking.changed(changed)
+
+    def disconnect(self, online: Online) -> None:
+        """Take an account offline, at once; nothing is written."""
+        if self._presence.get(online.account.number) is online:
+            self._seeking.changed(self._presence.disconnect(online))
+
+    def reached(self, online: Online, addresses: Sequence[str]) -> None:
+        """These addresses of the account are proven."""
+        online.addresses = tuple(addresses)
+        if self._presence.get(online.account.number) is online:
+            self._seeking.changed(self._presence.contents_of(online))
+
+    def drop(self, items: Sequence[int]) -> None:
+        """The store has swept these away: nobody holds them."""
+        self._engine.forget(items)

@@ -1,0 +1,148 @@
+"""Who waits for which content: told the whole truth whenever it changes, at once but not too often."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from heapq import heappop, heappush
+from itertools import count
+from typing import Protocol
+
+from attrs import define, field
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ..wire import index as wire
+from .items import Asker
+from .presence import Presence
+from .sources import sources_for
+from .table import ItemTable
+
+#: Seconds between two messages about one content to one session.
+SPACING_S = 0.5
+
+
+class Seeker(Protocol):
+    """A session that seeks."""
+
+    @property
+    def asker(self) -> Asker: ...
+
+    def tell_sources(self, message: wire.Sources) -> None: ...
+
+
+@define(eq=False)
+class _Sought:
+    """One content, sought by one session. `due`: a change waits to be told."""
+
+    last: wire.Sources
+    told_at: float
+    due: bool = False
+
+
+@define(order=True)
+class _Due:
+    """A change that is told at `at`, unless the seeker is gone by then."""
+
+    at: float
+    place: int
+    content: str = field(order=False)
+    seeker: Seeker = field(order=False)
+    sought: _Sought = field(order=False)
+
+
+class Seeking:
+    """Contents are named by their ids: one may be sought that nobody has ever announced."""
+
+    def __init__(self, clock: IReactorTime, table: ItemTable, presence: Presence) -> None:
+        self._clock = clock
+        self._table = table
+        self._presence = presence
+        self._seekers: dict[str, dict[Seeker, _Sought]] = {}
+        self._contents: dict[Seeker, set[str]] = {}
+        self._due: list[_Due] = []
+        self._places = count()
+        self._timer: IDelayedCall | None = None
+
+    def sought_by(self, seeker: Seeker) -> int:
+        return len(self._contents.get(seeker, ()))
+
+    def seek(self, seeker: Seeker, contents: Iterable[str]) -> None:
+        """Tell who holds these now, and whenever it changes; one that is sought already is told anew."""
+        mine = self._contents.setdefault(seeker, set())
+        for content in contents:
+            message = self._message(content, seeker)
+            mine.add(content)
+            self._seekers.setdefault(content, {})[seeker] = _Sought(message, self._clock.seconds())
+            seeker.tell_sources(message)
+
+    def unseek(self, seeker: Seeker, contents: Iterable[str]) -> None:
+        mine = self._contents.get(seeker)
+        for content in list(contents):
+            if mine is None or content not in mine:
+                continue
+            mine.discard(content)
+            seekers = self._seekers[content]
+            del seekers[seeker]
+            if not seekers:
+                del self._seekers[content]
+        if not mine:
+            self._contents.pop(seeker, None)
+
+    def leave(self, seeker: Seeker) -> None:
+        """The session is over."""
+        self.unseek(seeker, list(self._contents.get(seeker, ())))
+
+    def changed(self, contents: Collection[int]) -> None:
+        """The holders of these contents (by number), or where they can be reached, may be others now."""
+        if len(contents) > len(self._seekers):
+            for content in list(self._seekers):
+                number = self._table.number_of(content)
+                if number is not None and number in contents:
+                    self._content_changed(content)
+            return
+        for number in contents:
+            content_id = self._table.content_id(number)
+            if content_id in self._seekers:
+                self._content_changed(content_id)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _message(self, content: str, seeker: Seeker) -> wire.Sources:
+        return sources_for(self._table, self._presence, content, seeker.asker)
+
+    def _content_changed(self, content: str) -> None:
+        now = self._clock.seconds()
+        for seeker, sought in list(self._seekers[content].items()):
+            if sought.due:
+                continue
+            next_at = sought.told_at + SPACING_S
+            if next_at <= now:
+                self._tell(content, seeker, sought)
+            else:
+                sought.due = True
+                heappush(self._due, _Due(next_at, next(self._places), content, seeker, sought))
+        self._set_timer()
+
+    def _tell(self, content: str, seeker: Seeker, sought: _Sought) -> None:
+        """Nothing is said if nothing that this seeker may see is different."""
+        message = self._message(content, seeker)
+        if message != sought.last:
+            sought.last = message
+            sought.told_at = self._clock.seconds()
+            seeker.tell_sources(message)
+
+    def _set_timer(self) -> None:
+        if self._timer is None and self._due:
+            self._timer = self._clock.callLater(max(0.0, self._due[0].at - self._clock.seconds()), self._tell_due)
+
+    def _tell_due(self) -> None:
+        self._timer = None
+        now = self._clock.seconds()
+        while self._due and self._due[0].at <= now:
+            due = heappop(self._due)
+            due.sought.due = False
+            if self._seekers.get(due.content, {}).get(due.seeker) is due.sought:
+                self._tell(due.content, due.seeker, due.sought)
+        self._set_timer()

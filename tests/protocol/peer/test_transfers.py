@@ -1,0 +1,436 @@
+"""Transfers between the real parts of several peers, on a memory network and a virtual clock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from attrs import define
+from twisted.internet.task import Clock
+
+from napd.content.digest import CHUNK_BYTES
+from napd.errors import NoSpace
+from napd.model import DownloadState, Priority
+from napd.peer.disk import Disk
+from napd.peer.queue import Item
+from tests.support.memory import MemoryNetwork
+from tests.support.swarm import Node, Town, run_until
+
+MIB = CHUNK_BYTES
+
+
+def data_of(size: int, seed: int = 1) -> bytes:
+    return Random(seed).randbytes(size)
+
+
+@define
+class Swarm:
+    """A town with its network, and nodes by name."""
+
+    clock: Clock
+    town: Town
+    network: MemoryNetwork
+    directory: Path
+
+    def node(self, user: str, **options: object) -> Node:
+        return Node(self.town, self.network, user, self.directory / user, **options)  # type: ignore[arg-type]
+
+    def until(self, look: object, seconds: float = 600.0) -> float:
+        return run_until(self.clock, look, seconds)  # type: ignore[arg-type]
+
+    def finish(self, *items: Item, seconds: float = 600.0) -> None:
+        self.until(lambda: all(item.state.ended for item in items), seconds)
+
+
+@pytest.fixture
+def swarm(tmp_path: Path) -> Iterator[Swarm]:
+    clock = Clock()
+    made = Swarm(clock, Town(clock), MemoryNetwork(clock), tmp_path)
+    yield made
+    for node in made.town.nodes:
+        assert not node.faults, "\n".join(node.faults)
+
+
+def saved(item: Item) -> bytes:
+    assert item.state is DownloadState.DONE, item.error
+    assert item.path is not None
+    return Path(item.path).read_bytes()
+
+
+def leftovers(node: Node) -> list[str]:
+    found = (node.directory / "downloads").rglob("*.part")
+    return [str(path) for path in found]
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, MIB + 1, 5 * MIB + 123])
+def test_a_file_of_any_size_arrives_as_it_was(swarm: Swarm, size: int) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    content = ada.library.add("file.bin", data_of(size))
+
+    (item,) = bob.get(content)
+    swarm.finish(item)
+
+    assert saved(item) == data_of(size)
+    assert item.size == item.bytes_done == item.bytes_received == size
+    assert leftovers(bob) == []
+
+
+def test_a_content_that_nobody_has_waits_and_starts_when_somebody_comes(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    data = data_of(3 * MIB)
+    content = ada.library.add("file.bin", data)
+    file = ada.library.files.pop(content)
+
+    (item,) = bob.get(content)
+    swarm.until(lambda: item.state is DownloadState.WAITING)
+    assert leftovers(bob) == []
+
+    ada.library.files[content] = file
+    swarm.town.tell()
+    swarm.finish(item, seconds=5.0)
+    assert saved(item) == data
+
+
+def test_two_sources_both_serve(swarm: Swarm) -> None:
+    ada, bob, cyd = swarm.node("ada"), swarm.node("bob"), swarm.node("cyd")
+    data = data_of(40 * MIB)
+    content = ada.library.add("file.bin", data)
+    bob.library.add("other name.bin", data)
+    for node in (ada, bob):
+        node.up.set_rate(8e6)
+
+    (item,) = cyd.get(content)
+    swarm.finish(item)
+
+    assert saved(item) == data
+    sent = [sum(e.fields["bytes"] for e in node.events("upload.finished")) for node in (ada, bob)]
+    swarm.until(lambda: bool(ada.events("upload.finished") and bob.events("upload.finished")))
+    sent = [node.events("upload.finished")[0].fields["bytes"] for node in (ada, bob)]
+    assert min(sent) > 10 * MIB
+    assert item.bytes_received <= len(data) + 2 * MIB
+
+
+def test_the_faster_source_dies_halfway_and_the_other_finishes(swarm: Swarm) -> None:
+    ada, bob, cyd = swarm.node("ada"), swarm.node("bob"), swarm.node("cyd")
+    data = data_of(30 * MIB)
+    content = ada.library.add("file.bin", data)
+    bob.library.add("file.bin", data)
+    ada.up.set_rate(20e6)
+    bob.up.set_rate(2e6)
+
+    (item,) = cyd.get(content)
+    swarm.until(lambda: item.bytes_received > 15 * MIB)
+    ada.go_offline()
+    swarm.finish(item)
+
+    assert saved(item) == data
+    assert [e.fields["user"] for e in cyd.events("download.source_lost")] == ["ada"]
+    # Verified chunks are not fetched again; what was under way at the loss is.
+    assert item.bytes_received <= len(data) + 17 * MIB
+
+
+def test_the_only_source_dies_and_comes_back(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    data = data_of(20 * MIB)
+    content = ada.library.add("file.bin", data)
+    ada.up.set_rate(4e6)
+
+    (item,) = bob.get(content)
+    swarm.until(lambda: item.bytes_done > 5 * MIB)
+    ada.go_offline()
+    swarm.town.tell()
+    swarm.until(lambda: item.state is DownloadState.WAITING, seconds=20)
+    done_before = item.bytes_done
+
+    ada.come_back()
+    swarm.town.tell()
+    swarm.until(lambda: item.state is DownloadState.ACTIVE and item.bytes_done > done_before, seconds=5)
+    swarm.finish(item)
+    assert saved(item) == data
+
+
+class Flipping(Disk):
+    """Reads with one bit wrong."""
+
+    def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
+        data = bytearray(super().read_at(descriptor, size, offset))
+        if data:
+            data[len(data) // 2] ^= 1
+        return bytes(data)
+
+
+@pytest.mark.parametrize("size", [100, 5 * MIB])
+def test_a_source_that_flips_bytes_is_left_and_the_other_finishes(swarm: Swarm, size: int) -> None:
+    liar, honest, bob = swarm.node("liar", disk=Flipping()), swarm.node("honest"), swarm.node("bob")
+    data = data_of(size)
+    content = liar.library.add("file.bin", data)
+    honest.library.add("file.bin", data)
+    honest.up.set_rate(1e6)
+
+    (item,) = bob.get(content)
+    swarm.finish(item)
+
+    assert saved(item) == data
+    rejected = bob.events("download.chunk_rejected")
+    assert {e.fields["user"] for e in rejected} <= {"liar"}
+    assert size == 100 or rejected
+
+
+@pytest.mark.parametrize("size", [100, MIB, 3 * MIB])
+def test_a_liar_as_the_only_source_never_completes(swarm: Swarm, size: int) -> None:
+    liar, bob = swarm.node("liar", disk=Flipping()), swarm.node("bob")
+    content = liar.library.add("file.bin", data_of(size))
+
+    (item,) = bob.get(content)
+    swarm.until(lambda: item.state is DownloadState.WAITING, seconds=60)
+
+    assert bob.events("download.chunk_rejected")
+    assert not (bob.directory / "downloads" / "file.bin").exists()
+    swarm.clock.pump([1.0] * 120)
+    assert item.state is DownloadState.WAITING
+    assert item.bytes_done == 0
+
+
+def test_a_wrong_size_claim_is_found_out_without_blaming_the_source(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    data = data_of(3 * MIB)
+    content = ada.library.add("file.bin", data)
+    honest = swarm.town.holders
+
+    def lying(content: object, asker: object) -> object:
+        found = honest(content, asker)  # type: ignore[arg-type]
+        return type(found)(found.content, found.holders, 10, found.name)
+
+    swarm.town.holders = lying  # type: ignore[method-assign, assignment]
+    (item,) = bob.get(content)
+    swarm.finish(item)
+
+    assert saved(item) == data
+    assert bob.events("download.chunk_rejected") == []
+
+
+def test_a_stalled_source_is_left_after_ten_seconds(swarm: Swarm) -> None:
+    ada, bob, cyd = swarm.node("ada"), swarm.node("bob"), swarm.node("cyd")
+    data = data_of(60 * MIB)
+    content = ada.library.add("file.bin", data)
+    bob.library.add("file.bin", data)
+    ada.up.set_rate(3e6)
+    bob.up.set_rate(3e6)
+
+    (item,) = cyd.get(content)
+    swarm.until(lambda: item.bytes_received > 4 * MIB)
+    for transport in swarm.network.transports:
+        if transport.identity is ada.key:
+            transport.go_silent()
+    swarm.finish(item, seconds=40)
+
+    assert saved(item) == data
+    assert [e.fields["code"] for e in cyd.events("download.source_lost")] == ["stalled"]
+
+
+def test_an_urgent_download_displaces_within_a_second_and_nothing_is_lost(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob", limit=1)
+    ada.up.set_rate(4e6)
+    slow = ada.library.add("slow.bin", data_of(30 * MIB, 1))
+    urgent = ada.library.add("urgent.bin", data_of(2 * MIB, 2))
+
+    (first,) = bob.get(slow)
+    swarm.until(lambda: first.bytes_done > 4 * MIB)
+    (second,) = bob.get(urgent, priority=Priority.URGENT)
+    swarm.until(lambda: second.state is DownloadState.ACTIVE, seconds=1)
+    assert first.state is DownloadState.QUEUED
+    swarm.finish(second)
+    assert not first.state.ended
+    swarm.finish(first)
+
+    assert saved(first) == data_of(30 * MIB, 1)
+    assert saved(second) == data_of(2 * MIB, 2)
+    # At most what was in flight at the displacement was fetched twice.
+    assert first.bytes_received <= 47 * MIB
+
+
+def test_pause_keeps_flushed_chunks_and_resume_goes_on(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    ada.up.set_rate(4e6)
+    content = ada.library.add("file.bin", data_of(20 * MIB))
+    (item,) = bob.get(content)
+    swarm.until(lambda: item.bytes_done > 4 * MIB)
+
+    bob.do(bob.downloads.pause([item]))
+    assert item.state is DownloadState.PAUSED
+    swarm.clock.pump([0.1] * 20)
+    held, received = item.bytes_done, item.bytes_received
+    swarm.clock.pump([0.5] * 20)
+    assert (item.bytes_done, item.bytes_received) == (held, received)
+
+    bob.do(bob.downloads.resume([item]))
+    swarm.finish(item)
+    assert saved(item) == data_of(20 * MIB)
+
+
+def test_cancel_removes_the_partial_data_and_get_starts_over(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    ada.up.set_rate(4e6)
+    content = ada.library.add("file.bin", data_of(20 * MIB))
+    (item,) = bob.get(content)
+    swarm.until(lambda: item.bytes_done > 4 * MIB)
+
+    bob.do(bob.downloads.cancel([item]))
+    assert item.state is DownloadState.CANCELLED
+    assert leftovers(bob) == []
+
+    (again,) = bob.get(content)
+    assert again is item
+    swarm.finish(item)
+    assert saved(item) == data_of(20 * MIB)
+
+
+def test_a_crash_costs_only_what_was_in_flight(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    ada.up.set_rate(8e6)
+    data = data_of(40 * MIB)
+    content = ada.library.add("file.bin", data)
+    (item,) = bob.get(content)
+    swarm.until(lambda: item.bytes_done > 10 * MIB)
+    received_before = item.bytes_received
+
+    bob.crash()
+    bob.start()
+    (restored,) = list(bob.downloads.queue)
+    assert restored.id == item.id
+    assert restored.bytes_done == item.bytes_done
+    swarm.finish(restored)
+
+    assert saved(restored) == data
+    # What the wire delivered was hashed from the disk and not fetched again.
+    assert restored.bytes_received - item.bytes_done <= len(data) - received_before + 20 * MIB
+
+
+class Full(Disk):
+    """Has room for so many bytes."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def write_at(self, descriptor: int, data: bytes | memoryview, offset: int) -> None:
+        if len(data) > self.room:
+            raise NoSpace("no space left for a partial file", "Free some")
+        self.room -= len(data)
+        super().write_at(descriptor, data, offset)
+
+
+def test_a_full_disk_fails_with_no_space_keeps_chunks_and_can_be_retried(swarm: Swarm) -> None:
+    disk = Full(6 * MIB)
+    ada, bob = swarm.node("ada"), swarm.node("bob", disk=disk)
+    data = data_of(20 * MIB)
+    content = ada.library.add("file.bin", data)
+
+    (item,) = bob.get(content)
+    swarm.finish(item)
+    assert item.state is DownloadState.FAILED
+    assert item.error is not None
+    assert item.error.code == "no_space"
+    assert item.bytes_done == 6 * MIB
+
+    disk.room = 1 << 40
+    bob.do(bob.downloads.retry([item]))
+    swarm.finish(item)
+    assert saved(item) == data
+    assert disk.room == (1 << 40) - 14 * MIB
+
+
+def test_a_name_that_is_taken_is_numbered_and_nothing_is_replaced(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    content = ada.library.add("file.tar", data_of(100))
+    downloads = bob.directory / "downloads"
+    downloads.mkdir()
+    (downloads / "file.tar").write_text("mine")
+    (downloads / "file (1).tar").symlink_to("/nonexistent")
+
+    (item,) = bob.get(content)
+    swarm.finish(item)
+
+    assert item.path == str(downloads / "file (2).tar")
+    assert (downloads / "file.tar").read_text() == "mine"
+
+
+def test_hundreds_of_small_files_share_one_connection(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    contents = [ada.library.add(f"{n}.txt", data_of(n, n)) for n in range(1, 301)]
+
+    items = bob.get(*contents)
+    swarm.finish(*items)
+
+    assert all(saved(item) == data_of(int(item.name[:-4]), int(item.name[:-4])) for item in items)
+    assert len({t.address for t in swarm.network.transports if t.identity is bob.key}) == 1
+
+
+def test_slots_are_given_in_turn_and_places_are_told(swarm: Swarm) -> None:
+    ada = swarm.node("ada", slots=1)
+    ada.up.set_rate(4e6)
+    content = ada.library.add("file.bin", data_of(8 * MIB))
+    bob, cyd, dan = (swarm.node(user) for user in ("bob", "cyd", "dan"))
+    (first,) = bob.get(content)
+    swarm.until(lambda: first.bytes_received > 0)
+    (second,) = cyd.get(content)
+    (third,) = dan.get(content)
+    swarm.until(lambda: len(ada.uploads.rows()) == 3)
+
+    rows = [(row.user, row.state, row.position) for row in ada.uploads.rows()]
+    assert rows == [("bob", "active", None), ("cyd", "queued", 1), ("dan", "queued", 2)]
+    lane = next(iter(dan.downloads.running(third).lanes.values()))  # type: ignore[union-attr]
+    swarm.until(lambda: lane.position == 2, seconds=5)
+
+    swarm.finish(first, second, third)
+    assert {saved(item) for item in (first, second, third)} == {data_of(8 * MIB)}
+
+
+def test_a_peer_without_a_ticket_of_our_index_gets_nothing(swarm: Swarm, tmp_path: Path) -> None:
+    ada = swarm.node("ada")
+    content = ada.library.add("file.bin", data_of(100))
+    elsewhere = Town(swarm.clock)
+    mallory = Node(elsewhere, swarm.network, "mallory", tmp_path / "mallory")
+    elsewhere.nodes.append(ada)
+
+    (item,) = mallory.get(content)
+    swarm.until(lambda: item.state is DownloadState.WAITING, seconds=120)
+
+    assert [e.fields["code"] for e in ada.events("upload.denied")][:1] == ["bad_ticket"]
+    assert item.bytes_received == 0
+
+
+def test_a_content_for_others_is_gone_like_one_that_never_was(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    content = ada.library.add("secret.bin", data_of(100), audience=("@account-cyd",))
+
+    (item,) = bob.get(content)
+    swarm.until(lambda: item.state is DownloadState.WAITING, seconds=120)
+
+    assert [e.fields["code"] for e in bob.events("download.source_lost")] == ["gone"]
+    assert ada.events("upload.started") == []
+
+
+def test_a_transfer_has_one_id_in_the_logs_of_both_ends(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    (item,) = bob.get(ada.library.add("file.bin", data_of(2 * MIB)))
+    swarm.finish(item)
+
+    assert ada.events("upload.started")[0].fields["transfer"] == bob.events("download.finished")[0].fields["transfer"]
+
+
+def test_a_finished_file_that_was_removed_is_fetched_again(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    content = ada.library.add("file.bin", data_of(2 * MIB))
+    (item,) = bob.get(content)
+    swarm.finish(item)
+    assert bob.get(content) == [item]
+    assert item.state is DownloadState.DONE
+
+    assert item.path is not None
+    os.unlink(item.path)
+    assert bob.get(content) == [item]
+    swarm.until(lambda: len(bob.events("download.finished")) == 2)
+    assert saved(item) == data_of(2 * MIB)

@@ -1,0 +1,163 @@
+"""The picker against a plain model: never asks twice outside the end game, always finishes if somebody serves."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+
+from napd.peer.picker import END_GAME_SOURCES, Picker
+
+SOURCES = ["ada", "bob", "cyd"]
+
+
+def test_runs_are_contiguous_and_in_order() -> None:
+    picker = Picker(10)
+
+    assert picker.take("ada", 4, below=10) == (0, 4)
+    assert picker.take("bob", 4, below=10) == (4, 4)
+    assert picker.take("ada", 4, below=10) == (8, 2)
+
+
+def test_only_chunks_with_known_digests_are_asked_for() -> None:
+    picker = Picker(10)
+
+    assert picker.take("ada", 8, below=3) == (0, 3)
+    assert picker.take("ada", 8, below=3) is None
+    assert picker.take("ada", 8, below=10) == (3, 7)
+
+
+def test_what_a_lost_source_was_asked_for_goes_to_another() -> None:
+    picker = Picker(4)
+    picker.take("ada", 2, below=4)
+    picker.take("bob", 2, below=4)
+
+    picker.release_all("ada")
+
+    assert picker.take("bob", 4, below=4) == (0, 2)
+
+
+def test_at_the_end_a_chunk_is_asked_of_a_second_source_and_the_loser_is_named() -> None:
+    picker = Picker(1)
+    picker.take("slow", 1, below=1)
+
+    assert picker.take("fast", 1, below=1) == (0, 1)
+    assert picker.take("third", 1, below=1) is None
+    assert picker.verified(0) == ["slow", "fast"]
+    assert picker.done
+
+
+def test_there_is_no_end_game_while_somebody_could_ask_for_something_new() -> None:
+    picker = Picker(3)
+    picker.take("ada", 1, below=3)
+
+    assert picker.take("bob", 1, below=1) is None
+
+
+def test_a_source_that_serves_after_all_claims_what_nobody_took_meanwhile() -> None:
+    picker = Picker(2)
+    picker.take("ada", 2, below=2)
+    picker.release("ada", 0)
+    picker.release("ada", 1)
+    picker.take("bob", 1, below=2)
+
+    assert not picker.claim("ada", 0)
+    assert picker.claim("ada", 1)
+    assert picker.asked_of("ada") == {1}
+
+
+@given(st.sets(st.integers(0, 49)), st.integers(1, 16))
+def test_what_the_disk_holds_is_never_asked_for(held: set[int], most: int) -> None:
+    picker = Picker(50)
+    for chunk in held:
+        picker.verified(chunk)
+
+    asked: set[int] = set()
+    while run := picker.take("ada", most, below=50):
+        first, count = run
+        chunks = set(range(first, first + count))
+        assert not chunks & asked
+        asked |= chunks
+
+    assert asked == set(range(50)) - held
+
+
+class PickerMachine(RuleBasedStateMachine):
+    """Any order of asking, delivering, refusing and losing."""
+
+    chunks = Bundle("chunks")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 12
+        self.picker = Picker(self.size)
+        self.asked: dict[int, set[str]] = {}
+        self.verified: set[int] = set()
+
+    @rule(source=st.sampled_from(SOURCES), most=st.integers(1, 5), below=st.integers(1, 12))
+    def take(self, source: str, most: int, below: int) -> None:
+        run = self.picker.take(source, most, below)
+        missing = {c for c in range(self.size) if c not in self.verified and c not in self.asked}
+        if run is None:
+            assert not {c for c in missing if c < below}
+            return
+        first, count = run
+        for chunk in range(first, first + count):
+            assert chunk < below
+            assert chunk not in self.verified
+            if self.asked.get(chunk):
+                assert not missing, "asked twice although others were never asked for"
+                assert source not in self.asked[chunk]
+            self.asked.setdefault(chunk, set()).add(source)
+            assert len(self.asked[chunk]) <= END_GAME_SOURCES
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def deliver(self, data: st.DataObject) -> None:
+        chunk = data.draw(st.sampled_from(sorted(self.asked)))
+        assert set(map(str, self.picker.verified(chunk))) == self.asked.pop(chunk)
+        self.verified.add(chunk)
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def refuse(self, data: st.DataObject) -> None:
+        chunk = data.draw(st.sampled_from(sorted(self.asked)))
+        source = data.draw(st.sampled_from(sorted(self.asked[chunk])))
+        self.picker.release(source, chunk)
+        self.asked[chunk].discard(source)
+        if not self.asked[chunk]:
+            del self.asked[chunk]
+
+    @rule(source=st.sampled_from(SOURCES))
+    def lose(self, source: str) -> None:
+        self.picker.release_all(source)
+        for chunk in [c for c, sources in self.asked.items() if source in sources]:
+            self.asked[chunk].discard(source)
+            if not self.asked[chunk]:
+                del self.asked[chunk]
+
+    @precondition(lambda self: self.verified)
+    @rule(data=st.data())
+    def lose_unflushed(self, data: st.DataObject) -> None:
+        chunk = data.draw(st.sampled_from(sorted(self.verified)))
+        self.picker.unverify(chunk)
+        self.verified.discard(chunk)
+
+    @invariant()
+    def agrees_with_the_model(self) -> None:
+        assert self.picker.left == self.size - len(self.verified)
+        for source in SOURCES:
+            assert self.picker.asked_of(source) == {c for c, s in self.asked.items() if source in s}
+
+    def teardown(self) -> None:
+        """One honest source is enough to finish."""
+        for source in SOURCES:
+            self.picker.release_all(source)
+        while run := self.picker.take("ada", 3, below=self.size):
+            first, count = run
+            for chunk in range(first, first + count):
+                self.picker.verified(chunk)
+        assert self.picker.done
+
+
+TestPicker = PickerMachine.TestCase

@@ -1,0 +1,284 @@
+"""The queue: order, states and moves, first one by one, then against a plain model."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from napd.errors import Misuse, NoSuchThing
+from napd.model import ContentId, DownloadState, Priority
+from napd.peer.queue import Item, Queue
+from napd.wire.documents import Problem
+
+
+def add(queue: Queue, priority: Priority = Priority.NORMAL) -> Item:
+    number = queue.next_id
+    return queue.add(
+        ContentId(f"{number:064x}"),
+        transfer=f"{number:016x}",
+        name=f"file {number}",
+        size=10,
+        directory="/downloads",
+        priority=priority,
+        now=float(number),
+    )
+
+
+def order(queue: Queue) -> list[int]:
+    return [item.id for item in queue]
+
+
+def test_urgent_runs_before_normal_before_low_whenever_it_was_added() -> None:
+    queue = Queue()
+    low, normal, urgent, high = (add(queue, p) for p in (Priority.LOW, Priority.NORMAL, Priority.URGENT, Priority.HIGH))
+
+    assert order(queue) == [urgent.id, high.id, normal.id, low.id]
+
+
+def test_the_active_are_the_first_that_can_run() -> None:
+    queue = Queue()
+    items = [add(queue) for _ in range(5)]
+    queue.pause(items[0])
+    queue.no_source(items[1])
+
+    plan = queue.schedule(2)
+
+    assert [item.id for item in plan.start] == [3, 4]
+
+
+def test_a_more_urgent_download_displaces_the_last_active_one() -> None:
+    queue = Queue()
+    first, second = add(queue), add(queue)
+    for item in (first, second):
+        queue.activate(item)
+    urgent = add(queue, Priority.URGENT)
+
+    plan = queue.schedule(2)
+
+    assert plan.start == [urgent]
+    assert plan.displace == [second]
+
+
+def test_a_lower_limit_displaces_and_a_higher_one_starts() -> None:
+    queue = Queue()
+    items = [add(queue) for _ in range(3)]
+    for item in queue.schedule(2).start:
+        queue.activate(item)
+
+    assert queue.schedule(1).displace == [items[1]]
+    assert queue.schedule(3).start == [items[2]]
+
+
+@pytest.mark.parametrize(
+    ("to", "after"),
+    [
+        ("top", [4, 1, 2, 3, 5]),
+        ("up", [1, 2, 4, 3, 5]),
+        ("down", [1, 2, 3, 5, 4]),
+        ("bottom", [1, 2, 3, 5, 4]),
+        ("1", [4, 1, 2, 3, 5]),
+        ("2", [1, 4, 2, 3, 5]),
+        ("99", [1, 2, 3, 5, 4]),
+    ],
+)
+def test_moving_one(to: str, after: list[int]) -> None:
+    queue = Queue()
+    items = [add(queue) for _ in range(5)]
+
+    queue.move([items[3]], to)
+
+    assert order(queue) == after
+
+
+def test_several_keep_their_order_when_they_move_together() -> None:
+    queue = Queue()
+    items = [add(queue) for _ in range(5)]
+
+    queue.move([items[4], items[2]], "top")
+    assert order(queue) == [3, 5, 1, 2, 4]
+    queue.move([items[0], items[1]], "up")
+    assert order(queue) == [3, 1, 2, 5, 4]
+    queue.move([items[2], items[0]], "up")
+    assert order(queue) == [3, 1, 2, 5, 4]
+
+
+def test_a_move_stays_within_the_priority() -> None:
+    queue = Queue()
+    urgent = add(queue, Priority.URGENT)
+    first, second = add(queue), add(queue)
+
+    queue.move([second], "top")
+
+    assert order(queue) == [urgent.id, second.id, first.id]
+
+
+@pytest.mark.parametrize("to", ["0", "-1", "first", "", "1.5", "١"])
+def test_a_move_to_nowhere_is_refused(to: str) -> None:
+    queue = Queue()
+    with pytest.raises(Misuse):
+        queue.move([add(queue)], to)
+
+
+def test_only_changed_places_are_reported_for_the_journal() -> None:
+    queue = Queue()
+    items = [add(queue) for _ in range(5)]
+
+    assert queue.move([items[0]], "top") == []
+    assert {item.id for item in queue.move([items[1]], "top")} == {1, 2}
+
+
+def test_ids_are_never_used_again() -> None:
+    queue = Queue()
+    item = add(queue)
+    queue.cancel(item, 1.0)
+    queue.forget_ended()
+
+    assert add(queue).id == 2
+
+
+def test_what_was_active_at_a_crash_is_queued_at_its_old_place() -> None:
+    queue = Queue()
+    for _ in range(3):
+        add(queue)
+    queue.activate(queue.get(1))
+    restored = Queue()
+    restored.restore(list(queue))
+
+    assert order(restored) == [1, 2, 3]
+    assert restored.get(1).state is DownloadState.QUEUED
+    assert restored.next_id == 4
+
+
+def test_positions_count_all_that_have_not_ended() -> None:
+    queue = Queue()
+    items = [add(queue) for _ in range(3)]
+    queue.pause(items[0])
+    queue.cancel(items[1], 1.0)
+
+    assert queue.positions() == {1: 1, 3: 2}
+    assert queue.position(items[1]) is None
+
+
+def test_an_unknown_id_says_so() -> None:
+    with pytest.raises(NoSuchThing):
+        Queue().get(7)
+
+
+@pytest.mark.parametrize(
+    ("command", "allowed"),
+    [
+        ("pause", {"queued", "active", "waiting"}),
+        ("resume", {"paused"}),
+        ("retry", {"failed", "cancelled", "waiting"}),
+        ("cancel", {"queued", "active", "waiting", "paused", "failed"}),
+    ],
+)
+@pytest.mark.parametrize("state", list(DownloadState))
+def test_a_command_changes_the_states_it_is_for_and_no_others(
+    command: str, allowed: set[str], state: DownloadState
+) -> None:
+    queue = Queue()
+    item = add(queue)
+    _bring_to(queue, item, state)
+
+    changed = queue.cancel(item, 2.0) if command == "cancel" else getattr(queue, command)(item)
+
+    assert changed is (state.value in allowed)
+    if not changed:
+        assert item.state is state
+
+
+def _bring_to(queue: Queue, item: Item, state: DownloadState) -> None:
+    if state is DownloadState.ACTIVE:
+        queue.activate(item)
+    elif state is DownloadState.WAITING:
+        queue.no_source(item)
+    elif state is DownloadState.PAUSED:
+        queue.pause(item)
+    elif state is DownloadState.DONE:
+        queue.finish(item, "/downloads/x", 1.0)
+    elif state is DownloadState.FAILED:
+        queue.fail(item, Problem("disk", "broken"), 1.0)
+    elif state is DownloadState.CANCELLED:
+        queue.cancel(item, 1.0)
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """The model: one list of ids per priority, and a state each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = Queue()
+        self.lines: dict[Priority, list[int]] = {priority: [] for priority in Priority}
+
+    def live(self) -> list[int]:
+        return [number for line in self.lines.values() for number in line]
+
+    def priority_of(self, number: int) -> Priority:
+        return next(p for p, line in self.lines.items() if number in line)
+
+    @rule(priority=st.sampled_from(list(Priority)))
+    def add(self, priority: Priority) -> None:
+        self.lines[priority].append(add(self.queue, priority).id)
+
+    @precondition(lambda self: self.live())
+    @rule(data=st.data(), to=st.sampled_from(["top", "bottom", "1", "2", "3"]))
+    def move(self, data: st.DataObject, to: str) -> None:
+        number = data.draw(st.sampled_from(self.live()))
+        line = self.lines[self.priority_of(number)]
+        line.remove(number)
+        at = {"top": 0, "bottom": len(line)}.get(to)
+        line.insert(int(to) - 1 if at is None else at, number)
+        self.queue.move([self.queue.get(number)], to)
+
+    @precondition(lambda self: self.live())
+    @rule(data=st.data(), step=st.sampled_from(["up", "down"]))
+    def shift(self, data: st.DataObject, step: str) -> None:
+        number = data.draw(st.sampled_from(self.live()))
+        line = self.lines[self.priority_of(number)]
+        at = line.index(number)
+        other = at + (-1 if step == "up" else 1)
+        if 0 <= other < len(line):
+            line[at], line[other] = line[other], line[at]
+        self.queue.move([self.queue.get(number)], step)
+
+    @precondition(lambda self: self.live())
+    @rule(data=st.data(), priority=st.sampled_from(list(Priority)))
+    def prioritise(self, data: st.DataObject, priority: Priority) -> None:
+        number = data.draw(st.sampled_from(self.live()))
+        before = self.priority_of(number)
+        if before is not priority:
+            self.lines[before].remove(number)
+            self.lines[priority].append(number)
+        self.queue.prioritise([self.queue.get(number)], priority)
+
+    @precondition(lambda self: self.live())
+    @rule(data=st.data(), state=st.sampled_from([DownloadState.DONE, DownloadState.FAILED, DownloadState.CANCELLED]))
+    def end(self, data: st.DataObject, state: DownloadState) -> None:
+        number = data.draw(st.sampled_from(self.live()))
+        self.lines[self.priority_of(number)].remove(number)
+        _bring_to(self.queue, self.queue.get(number), state)
+
+    @precondition(lambda self: self.live())
+    @rule(data=st.data(), state=st.sampled_from([DownloadState.PAUSED, DownloadState.WAITING, DownloadState.ACTIVE]))
+    def change(self, data: st.DataObject, state: DownloadState) -> None:
+        _bring_to(self.queue, self.queue.get(data.draw(st.sampled_from(self.live()))), state)
+
+    @rule(limit=st.integers(0, 4))
+    def run(self, limit: int) -> None:
+        plan = self.queue.schedule(limit)
+        for item in plan.displace:
+            self.queue.displace(item)
+        for item in plan.start:
+            self.queue.activate(item)
+        runnable = [n for n in self.live() if self.queue.get(n).runnable]
+        active = [n for n in self.live() if self.queue.get(n).state is DownloadState.ACTIVE]
+        assert active == runnable[:limit]
+
+    @invariant()
+    def order_is_the_models(self) -> None:
+        assert [item.id for item in self.queue if not item.state.ended] == self.live()
+
+
+TestQueue = QueueMachine.TestCase
