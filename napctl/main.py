@@ -102,7 +102,8 @@ def run(
         return 0
     try:
         return _execute(args, invocation)
-    except ReaderGone:
+    except (ReaderGone, BrokenPipeError):
+        output.abandon()
         return 0
     except KeyboardInterrupt:
         error = NapError("interrupted", "The daemon goes on with what it was asked", "interrupted")
@@ -113,8 +114,6 @@ def run(
         error = _usage(mistake)
     except NapError as failure:
         error = failure
-    except BrokenPipeError:
-        return 0
     except OSError as failure:
         error = NapError(str(failure))
     return _report(error, invocation)

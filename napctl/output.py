@@ -80,9 +80,13 @@ class Output:
         else:
             self.say(error_line(error))
 
-    def _failed(self, error: OSError) -> None:
+    def abandon(self) -> None:
+        """Drop what standard output has not taken, and all that is still to come."""
         self.closed = True
         _let_go(self.stdout)
+
+    def _failed(self, error: OSError) -> None:
+        self.abandon()
         if error.errno != errno.EPIPE:
             raise NapError(
                 f"standard output: {os.strerror(error.errno or 0)}", "What was asked has happened"

@@ -12,6 +12,7 @@ EXIT_STATUS = {
     "unreachable": 3,
     "not_found": 4,
     "denied": 5,
+    "refused": 5,
     "timeout": 6,
     "partly": 7,
     "integrity": 8,

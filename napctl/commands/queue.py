@@ -143,7 +143,11 @@ def move(invocation: Invocation, which: tuple[str, ...], place: str) -> int:
 @pass_invocation
 def clear(invocation: Invocation) -> int:
     """Forget downloads that are done, failed or cancelled; their finished files stay."""
-    return _change(invocation, "queue.clear", {})
+    result = invocation.ask("queue.clear")
+    status = invocation.show_change(result, DownloadsDocument, downloads.queue)
+    if not invocation.json:
+        invocation.note(f"Forgotten: {count_text(len(decode(result, DownloadsDocument).downloads), 'download')}.")
+    return status
 
 
 @click.command(cls=Command, examples=[("napctl sources 3", ""), ("napctl sources 3 --json", "")])

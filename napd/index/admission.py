@@ -105,10 +105,21 @@ class Door:
                 digest=opened.position.digest,
             ),
         )
-        listings = len(opened.share)
-        known = {"user": account.user, "peer": account.key, "session": opened.session}
-        services.events.emit("login.accepted", account=account.id, listings=listings, **known)
-        services.events.emit("session.opened", address=join_address(session.host, session.port), **known)
+        services.events.emit(
+            "login.accepted",
+            user=account.user,
+            peer=account.key,
+            account=account.id,
+            session=opened.session,
+            listings=len(opened.share),
+        )
+        services.events.emit(
+            "session.opened",
+            user=account.user,
+            peer=account.key,
+            session=opened.session,
+            address=join_address(session.host, session.port),
+        )
         member.be_found_at(candidates(session.host, login.port, login.advertise))
 
     def _forget(self, account: Account, session: Session) -> None:

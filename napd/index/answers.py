@@ -54,7 +54,7 @@ def _user_row(online: Online, listings: int, size: int) -> wire.UserRow:
 def _result(found: Found, presence: Presence) -> wire.Result:
     holders = (presence.get(number) for number in found.holders)
     names = sorted(online.account.user for online in holders if online is not None)
-    media = found.shown.media
+    media = {} if found.shown.media is None else msgspec.structs.asdict(found.shown.media)
     return wire.Result(
         content=found.content,
         name=found.shown.name,
@@ -63,9 +63,7 @@ def _result(found: Found, presence: Presence) -> wire.Result:
         sources=found.sources,
         users=tuple(names[: wire.MAX_USERS_TOLD]),
         type=kind_of(found.shown.name),
-        media={}
-        if media is None
-        else {name: float(value) for name, value in msgspec.structs.asdict(media).items() if value is not None},
+        media={field: float(value) for field, value in media.items() if value is not None},
     )
 
 

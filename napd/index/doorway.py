@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..errors import NapError
-from ..net.identity import Identity, PublicKey
 from ..net.link import SecureLink
-from ..net.tls import server_factory
 from ..wire.index import ALPN
 from .addresses import is_loopback, plain_host
 from .services import Services
@@ -23,10 +22,7 @@ LOGGED_S = 60.0
 
 
 class Doorway(Factory):
-    """Makes a session for each connection, and knows all that there are.
-
-    A `SecureLink`'s user hears of the link's loss in any case, so what is counted in is counted out.
-    """
+    """Makes a session for each connection, and knows all that there are. TLS goes between this and the `Gate`."""
 
     noisy = False
 
@@ -36,36 +32,84 @@ class Doorway(Factory):
         self._sessions: dict[Session, str] = {}
         self._by_host: Counter[str] = Counter()
         self._logged_at = -LOGGED_S
+        self._waiting_empty: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: IAddress | None) -> SecureLink:
-        host, port = host_and_port(addr)
-        session = _Counted(self._services, self._admission, host, port, self)
+        host, port = _host_and_port(addr)
+        session = Session(self._services, self._admission, host, port, self._gone)
         self._sessions[session] = host
         self._by_host[host] += 1
         link = SecureLink(self._services.clock, session, ALPN)
         session.use(link)
         return link
 
-    def admits(self, host: str) -> bool:
+    def admits(self, addr: IAddress | None) -> bool:
         """Whether one more connection from there is within the limits."""
+        host, _ = _host_and_port(addr)
         limits = self._services.limits
         if len(self._sessions) >= limits.connections:
-            self._refused("index.connections")
-            return False
+            return self._turned_away("index.connections")
         if self._by_host[host] >= limits.connections_per_address and not is_loopback(host):
-            self._refused("index.connections_per_address")
-            return False
+            return self._turned_away("index.connections_per_address")
         return True
-
-    def gone(self, session: Session) -> None:
-        host = self._sessions.pop(session)
-        self._by_host[host] -= 1
-        if not self._by_host[host]:
-            del self._by_host[host]
 
     def end_all(self, code: str, message: str) -> None:
         for session in list(self._sessions):
             session.end(code, message)
 
+    def abort_all(self, why: NapError) -> None:
+        for session in list(self._sessions):
+            session.abort(why)
+
+    def when_empty(self) -> Deferred[None]:
+        """Fires when the last session's link is gone."""
+        empty: Deferred[None] = Deferred()
+        if self._sessions:
+            self._waiting_empty.append(empty)
+        else:
+            empty.callback(None)
+        return empty
+
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def _gone(self, session: Session) -> None:
+        """A link's user hears of its loss in any case, so what was counted in is counted out."""
+        host = self._sessions.pop(session)
+        self._by_host[host] -= 1
+        if not self._by_host[host]:
+            del self._by_host[host]
+        if not self._sessions:
+            waiting, self._waiting_empty = self._waiting_empty, []
+            for empty in waiting:
+                empty.callback(None)
+
+    def _turned_away(self, limit: str) -> bool:
+        now = self._services.clock.seconds()
+        if now - self._logged_at >= LOGGED_S:
+            self._logged_at = now
+            self._services.events.emit("limit.hit", limit=limit)
+        return False
+
+
+@implementer(IProtocolFactory)
+class Gate:
+    """Before TLS: a connection over the limits is closed without costing a handshake."""
+
+    def __init__(self, admits: Callable[[IAddress | None], bool], wrapped: IProtocolFactory) -> None:
+        self._admits = admits
+        self._wrapped = wrapped
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
+        return self._wrapped.buildProtocol(addr) if self._admits(addr) else None
+
+    def doStart(self) -> None:
+        self._wrapped.doStart()
+
+    def doStop(self) -> None:
+        self._wrapped.doStop()
+
+
+def _host_and_port(addr: IAddress | None) -> tuple[str, int]:
+    # Ports are TCP ports (napd.ops.listening); anything else has no host to count by.
+    return plain_host(str(getattr(addr, "host", ""))), int(getattr(addr, "port", 0))

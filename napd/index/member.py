@@ -109,7 +109,7 @@ class Member:
         services = self._services
         began = services.clock.seconds()
         try:
-            page = services.engine.search(wanted_of(message), self.asker)
+            page = services.engine.search(wanted_of(message, services.limits.page), self.asker)
         except Misuse as error:
             self._session.say(wire.Error(error.code, str(error), message.id))
             return

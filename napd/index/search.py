@@ -70,14 +70,15 @@ class SearchEngine(Protocol):
         """One page, its work bounded whatever is asked."""
 
 
-def wanted_of(message: wire.Search) -> Wanted:
-    """:raises Misuse: nothing to search for, or a cursor that is none of this order."""
+def wanted_of(message: wire.Search, most: int) -> Wanted:
+    """:param most: results that a page may have.
+    :raises Misuse: nothing to search for, or a cursor that is none of this order."""
     ext = tuple(sorted({cleaned for ext in message.ext if (cleaned := ext.strip().lstrip(".").lower())}))
     return Wanted(
         query=understand(message.query),
         wished=Wished(ext, message.type, message.min_size, message.max_size, message.min_bitrate),
         user=message.user,
         sort=message.sort,
-        limit=message.limit,
+        limit=min(message.limit, most),
         after=None if message.cursor is None else read_cursor(message.cursor, message.sort),
     )

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from ..background import Background
 from ..model import PeerId
+from ..net.dial import Dialler
+from ..net.identity import Identity
 from ..ops.events import Events
 from .catalogues import Catalogues
 from .dialback import Dialback
+from .engine import MemoryEngine
 from .limits import Limits
 from .presence import Presence
 from .search import SearchEngine
 from .seeking import Seeking
 from .store.interface import IndexStore
+from .table import ItemTable
 from .tickets import Tickets
 from .turns import Turns
 
@@ -30,7 +36,10 @@ class Figures:
 
 @frozen
 class Services:
-    """:param now: index time, seconds since 1970; `clock` is for waiting."""
+    """Made by `assemble`.
+
+    :param now: index time, seconds since 1970; `clock` is for waiting.
+    """
 
     id: PeerId
     clock: IReactorTime
@@ -47,3 +56,38 @@ class Services:
     dialback: Dialback
     turns: Turns
     figures: Figures = field(factory=Figures)
+
+
+def assemble(
+    *,
+    clock: IReactorTime,
+    now: Callable[[], float],
+    events: Events,
+    background: Background,
+    identity: Identity,
+    store: IndexStore,
+    dialler: Dialler,
+    random: Random,
+    limits: Limits,
+) -> Services:
+    """All that is derived from the store, empty."""
+    table = ItemTable()
+    presence = Presence(table)
+    engine = MemoryEngine(table, presence)
+    seeking = Seeking(clock, table, presence)
+    return Services(
+        id=identity.id,
+        clock=clock,
+        now=now,
+        events=events,
+        background=background,
+        limits=limits,
+        store=store,
+        presence=presence,
+        engine=engine,
+        seeking=seeking,
+        catalogues=Catalogues(store, table, engine, presence, seeking, lambda: deferLater(clock, 0)),
+        tickets=Tickets(identity, now),
+        dialback=Dialback(clock, dialler, background, random),
+        turns=Turns(clock),
+    )

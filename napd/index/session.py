@@ -10,6 +10,7 @@ What a session that is online asks for is its `Member`'s business.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
@@ -59,10 +60,13 @@ class Session:
     """The user of one link (`napd.net.link.LinkUser`).
 
     :param host: and `port` are the other end's, as its connection came in.
+    :param gone: called once, when the link is lost.
     :ivar number: the store's, once the login has one.
     """
 
-    def __init__(self, services: Services, admission: Admission, host: str, port: int) -> None:
+    def __init__(
+        self, services: Services, admission: Admission, host: str, port: int, gone: Callable[[Session], None]
+    ) -> None:
         self._services = services
         self._admission = admission
         self._stage = Stage.SECURING
@@ -74,6 +78,7 @@ class Session:
         self._heard_at = 0.0
         self._errors = Allowance.of(services.clock, services.limits.errors_per_s, services.limits.error_burst)
         self._misbehaved = False
+        self._gone = gone
         self.host = host
         self.port = port
         self.number: int | None = None
@@ -160,6 +165,7 @@ class Session:
         self._over("lost" if isinstance(reason, Unreachable) else reason.code)
         if self._outbox is not None:
             self._outbox.lost()
+        self._gone(self)
 
     # --- What is heard ---------------------------------------------------------------------------
 

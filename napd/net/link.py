@@ -129,11 +129,14 @@ class SecureLink(LineReceiver):
             self.setRawMode()
 
     def hang_up(self, last: Struct | None = None) -> None:
-        """End the link in good order, with a last word if there is one."""
+        """End the link in good order, with a last word if there is one; before it is secured, without one."""
         if self._why is None:
-            if last is not None:
+            if last is not None and self.secured:
                 self.transport.write(encode(last))
             self._why = Unreachable("the link was closed by this end", code="closed")
+            if self.transport is None:
+                # Not connected yet: `connectionMade` will see.
+                return
             if self._outflow is not None:
                 self.transport.unregisterProducer()
             self.transport.loseConnection()
@@ -147,12 +150,17 @@ class SecureLink(LineReceiver):
     # --- For Twisted -----------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
+        if self._why is not None:
+            self.transport.abortConnection()
+            return
         self._deadline = self._clock.callLater(
             HANDSHAKE_S, self.abort, Unreachable(f"no TLS handshake within {HANDSHAKE_S:.0f} s")
         )
 
     def handshakeCompleted(self) -> None:
         self._stop_deadline()
+        if self._why is not None:
+            return
         try:
             key = self._other_end()
         except WrongIdentity as error:

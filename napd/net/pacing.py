@@ -77,6 +77,8 @@ class Pacer:
                 self._level -= size
             turn.callback(None)
         if self._waiting and self._rate is not None:
+            # Whoever had its turn may have asked again from within it, and set a timer already.
+            self.stop()
             self._wake = self._clock.callLater(max(0.001, -self._level / self._rate), self._woken)
 
     def _woken(self) -> None:

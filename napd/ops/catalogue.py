@@ -53,6 +53,10 @@ EVENTS: dict[str, EventKind] = {
     "catalogue.resync": EventKind(
         "warn", "A catalogue was out of step; the whole list was asked for.", ("user", "error")
     ),
+    "index.loaded": EventKind("info", "Everything that the index remembers is in memory.", ("items", "took_s")),
+    "index.load_failed": EventKind(
+        "error", "The database cannot be read; what a peer holds is loaded when it comes.", ("error",)
+    ),
     "search.answered": EventKind("info", "A search was answered.", ("user", "query", "results", "took_ms")),
     # Shares
     "share.added": EventKind("info", "A directory is offered.", ("share", "directory")),

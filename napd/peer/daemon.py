@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
@@ -228,7 +228,8 @@ class PeerDaemon:
         """:raises TimedOut: they have not all ended in time."""
         chosen = self.select(params.selectors)
         done = self.ended(chosen.items)
-        gone.addCallback(lambda _: done.cancel())
+        # Cancelled below, when the wait is over before the caller goes.
+        gone.addCallbacks(lambda _: done.cancel(), lambda failure: failure.trap(CancelledError))
         if params.timeout_s is not None:
             done.addTimeout(params.timeout_s, self.clock)
         try:

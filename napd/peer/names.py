@@ -24,7 +24,10 @@ def numbered(name: str) -> Iterator[str]:
     """``name.ext``, ``name (1).ext``, ``name (2).ext`` … for when a name is taken; each fits."""
     yield name
     for number in range(1, 100_000):
-        yield _fitted(name, f" ({number})")
+        candidate = _fitted(name, f" ({number})")
+        # A name that had to be cut may have ended in this very number.
+        if candidate != name:
+            yield candidate
 
 
 def _fitted(name: str, mark: str) -> str:

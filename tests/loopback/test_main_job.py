@@ -155,7 +155,7 @@ NAMES = {
     b"trailing space ": "trailing space ",
     b"$(reboot).txt": "$(reboot).txt",
     "right\u202eto left.txt".encode(): "right\u202eto left.txt",
-    b"[bold]markup[/bold].txt": "[bold]markup[/bold].txt",
+    b"[bold]markup[red].txt": "[bold]markup[red].txt",
 }
 SIZES = [0, 1, MIB, MIB + 1]
 

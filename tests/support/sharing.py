@@ -117,3 +117,7 @@ class Sharing:
 
     def events(self, name: str) -> list[Event]:
         return [event for event in self.heard if event.event == name]
+
+
+#: Makes and starts one: see tests/unit/shares/conftest.py.
+Make = Callable[..., Sharing]

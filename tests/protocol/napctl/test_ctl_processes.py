@@ -108,6 +108,19 @@ def test_an_outcome_counts_though_nobody_reads_it(answer: dict[str, Any], status
     assert (process.returncode, err) == (status, b"")
 
 
+@pytest.mark.parametrize(
+    "line", [["--help"], ["queue"], ["queue", "--json"], ["watch"], ["events"], ["completion", "zsh"]]
+)
+def test_output_that_nobody_reads_is_no_error(line: list[str], sockets: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with FakeDaemon(sockets / "s", ANSWERS) as daemon:
+        process = start(*line, "--quiet", socket=daemon.path, stdout=writing)
+        os.close(writing)
+        _, err = process.communicate(timeout=END_S)
+    assert (process.returncode, err) == (0, b"")
+
+
 def test_output_that_cannot_be_written_is_an_error(sockets: Path) -> None:
     with FakeDaemon(sockets / "s", ANSWERS) as daemon, open("/dev/full", "wb") as full:
         for line in (["status"], ["status", "--json"]):

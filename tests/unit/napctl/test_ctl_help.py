@@ -28,30 +28,14 @@ def commands(group: LazyGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[tup
 
 
 ALL = {" ".join(path): (command, summary) for path, command, summary in commands(cli)}
-CONTRACT = [
-    "status",
-    "search",
-    "get",
-    "queue",
-    "sources",
-    "uploads",
-    "watch",
-    "wait",
-    "share",
-    "users",
-    "whoami",
-    "limit",
-    "version",
-    "events",
-    "shutdown",
-    "reload",
-    "completion",
-    "index",
-]
+CONTRACT = {
+    "status", "search", "get", "queue", "sources", "uploads", "watch", "wait", "share", "users", "whoami", "limit",
+    "version", "events", "shutdown", "reload", "completion", "index",
+}  # fmt: skip
 
 
 def test_the_commands_of_the_contract_are_there() -> None:
-    assert set(CONTRACT) <= set(ALL)
+    assert set(ALL) >= CONTRACT
     for name in ("list", "pause", "resume", "retry", "cancel", "priority", "move", "clear"):
         assert f"queue {name}" in ALL
     for name in ("list", "add", "remove", "rescan", "check"):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from tests.support.sharing import Sharing
-
-Make = Callable[..., Sharing]
+from tests.support.sharing import Make, Sharing
 
 
 @pytest.fixture

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from pathlib import Path
 
-from tests.support.sharing import Sharing, content_of
+import pytest
+
+from napd.errors import DiskFailed
+from napd.peer.shares.watching import ShareWatch, Watcher
+from tests.support.sharing import Make, Sharing, age, content_of
 from tests.support.waiting import Eventually
 
 #: Seconds from a file's being closed until it shows (issue 2).
@@ -37,3 +43,348 @@ async def test_files_added_changed_renamed_deleted_show_within_two_seconds(
     (folder / "b").unlink()
     await eventually(lambda: sharing.names() == [], "deleted", VISIBLE_S)
     assert sharing.changes >= 4
+
+
+async def test_a_rename_is_seen_without_reading_the_file_again_first(
+    sharing: Sharing, folder: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a").write_bytes(b"a")
+    await sharing.shares.add(folder, None, ())
+    await eventually(lambda: sharing.names() == ["a"])
+    monkeypatch.setattr("napd.peer.shares.hashing.open_file", _never)
+    (folder / "a").rename(folder / "b")
+    await eventually(lambda: sharing.names() == ["b"], "renamed", VISIBLE_S)
+    (folder / "b").chmod(0o600)
+    (folder / "c").hardlink_to(folder / "b")
+    await eventually(lambda: sharing.names() == ["b", "c"], "linked", VISIBLE_S)
+
+
+async def test_a_tree_made_at_once_is_seen_whole(sharing: Sharing, folder: Path, eventually: Eventually) -> None:
+    await sharing.shares.add(folder, None, ())
+    await eventually(sharing.settled)
+    deep = folder / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    (deep / "x").write_bytes(b"x")
+    (folder / "a" / "y").write_bytes(b"y")
+    await eventually(lambda: sharing.paths() == ["music/a/b/c/x", "music/a/y"], "made", VISIBLE_S)
+    (deep / "z").write_bytes(b"z")
+    await eventually(lambda: "music/a/b/c/z" in sharing.paths(), "made deep below", VISIBLE_S)
+
+
+async def test_directories_moved_within_into_and_out_of_a_share(
+    sharing: Sharing, folder: Path, tmp_path: Path, eventually: Eventually
+) -> None:
+    (tmp_path / "album" / "disc").mkdir(parents=True)
+    (tmp_path / "album" / "disc" / "a").write_bytes(b"a")
+    await sharing.shares.add(folder, None, ())
+    await eventually(sharing.settled)
+    (tmp_path / "album").rename(folder / "one")
+    await eventually(lambda: sharing.paths() == ["music/one/disc/a"], "in", VISIBLE_S)
+    (folder / "one").rename(folder / "two")
+    await eventually(lambda: sharing.paths() == ["music/two/disc/a"], "within", VISIBLE_S)
+    (folder / "two" / "disc" / "b").write_bytes(b"b")
+    await eventually(lambda: len(sharing.paths()) == 2, "changed after the move", VISIBLE_S)
+    (folder / "two").rename(tmp_path / "out")
+    await eventually(lambda: sharing.paths() == [], "out", VISIBLE_S)
+    (tmp_path / "out" / "disc" / "c").write_bytes(b"c")
+    (folder / "marker").write_bytes(b"m")
+    await eventually(lambda: sharing.paths() == ["music/marker"], "what is out stays out", VISIBLE_S)
+
+
+async def test_a_file_takes_a_folders_place_and_a_folder_a_files(
+    sharing: Sharing, folder: Path, tmp_path: Path, eventually: Eventually
+) -> None:
+    (folder / "x").mkdir()
+    (folder / "x" / "inside").write_bytes(b"i")
+    await sharing.shares.add(folder, None, ())
+    await eventually(lambda: sharing.paths() == ["music/x/inside"])
+    (folder / "x").rename(tmp_path / "away")
+    (folder / "x").write_bytes(b"x")
+    await eventually(lambda: sharing.paths() == ["music/x"], "a file", VISIBLE_S)
+    (folder / "x").unlink()
+    (tmp_path / "away").rename(folder / "x")
+    await eventually(lambda: sharing.paths() == ["music/x/inside"], "a folder", VISIBLE_S)
+
+
+async def test_a_storm_of_renames_ends_in_the_truth(sharing: Sharing, folder: Path, eventually: Eventually) -> None:
+    for number in range(50):
+        (folder / f"{number}").write_bytes(b"%d" % number)
+    await sharing.shares.add(folder, None, ())
+    await eventually(lambda: len(sharing.names()) == 50)
+    for turn in range(20):
+        for number in range(50):
+            (folder / f"{number}{'x' * turn}").rename(folder / f"{number}{'x' * (turn + 1)}")
+    expected = sorted(f"{number}{'x' * 20}" for number in range(50))
+    await eventually(lambda: sharing.names() == expected, "the last names", VISIBLE_S)
+    assert {e.name: e.content for e in sharing.entries()}["7" + "x" * 20] == content_of(b"7")
+
+
+async def test_more_events_than_may_wait_end_in_the_truth_too(
+    sharing: Sharing, folder: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napd.peer.shares.watching.MAX_WAITING", 5)
+    await sharing.shares.add(folder, None, ())
+    await eventually(sharing.settled)
+    for number in range(200):
+        (folder / f"{number}").write_bytes(b"%d" % number)
+    await eventually(lambda: sharing.row("music").listings == 200)
+
+
+async def test_three_thousand_small_files_are_listed_quickly(
+    sharing: Sharing, folder: Path, eventually: Eventually
+) -> None:
+    await sharing.shares.add(folder, None, ())
+    await eventually(sharing.settled)
+    for number in range(3000):
+        (folder / f"file {number}.txt").write_bytes(b"small file %d" % number)
+    await eventually(lambda: sharing.row("music").listings == 3000, timeout=10.0)
+    assert len(sharing.entries()) == 3000
+    # Gathered, so that each of them costs no message of its own.
+    assert sharing.changes < 300
+
+
+async def test_a_file_that_grows_is_left_until_it_is_quiet(
+    sharing: Sharing, folder: Path, eventually: Eventually
+) -> None:
+    await sharing.shares.add(folder, None, ())
+    await eventually(sharing.settled)
+    started = time.monotonic()
+    with (folder / "growing").open("wb", buffering=0) as file:
+
+        def grow() -> bool:
+            file.write(b"more")
+            assert sharing.names() == []
+            return time.monotonic() - started > 1.8
+
+        await eventually(grow)
+        size = file.tell()
+    await eventually(lambda: [e.size for e in sharing.entries()] == [size], "closed", VISIBLE_S)
+
+
+async def test_a_file_written_again_and_again_is_hashed_when_it_is_left_alone(
+    sharing: Sharing, folder: Path, eventually: Eventually
+) -> None:
+    await sharing.shares.add(folder, None, ())
+    await eventually(sharing.settled)
+    started = time.monotonic()
+    before = sharing.shares.position().revision
+
+    def write() -> bool:
+        with (folder / "log").open("ab") as file:
+            file.write(b"line\n")
+        return time.monotonic() - started > 1.5
+
+    await eventually(write)
+    size = (folder / "log").stat().st_size
+    await eventually(lambda: [e.size for e in sharing.entries()] == [size], "left alone", VISIBLE_S)
+    assert sharing.shares.position().revision - before < 20
+
+
+async def test_a_large_file_does_not_keep_others_waiting(
+    sharing: Sharing, folder: Path, eventually: Eventually
+) -> None:
+    with (folder / "giant").open("wb") as file:
+        file.truncate(200 << 30)
+    await sharing.shares.add(folder, None, ())
+    await eventually(lambda: sharing.row("music").hashing == 1)
+    (folder / "small").write_bytes(b"s")
+    with (folder / "middling").open("wb") as file:
+        file.truncate(17 << 20)
+    await eventually(lambda: sharing.names() == ["middling", "small"], "beside it", VISIBLE_S)
+    assert sharing.row("music").hashing == 1
+
+
+async def test_of_two_copies_one_deleted_the_other_is_still_found(
+    sharing: Sharing, folder: Path, eventually: Eventually
+) -> None:
+    for name in ("a", "b"):
+        (folder / name).write_bytes(b"same")
+    await sharing.shares.add(folder, None, ())
+    await eventually(lambda: sharing.names() == ["a", "b"])
+    (folder / "a").unlink()
+    await eventually(lambda: sharing.names() == ["b"])
+    (shared,) = sharing.shares.find(content_of(b"same"))
+    assert shared.path == bytes(folder / "b")
+
+
+async def test_a_file_in_two_shares_is_two_listings_of_one_content(
+    sharing: Sharing, folder: Path, eventually: Eventually
+) -> None:
+    (folder / "inner").mkdir()
+    (folder / "inner" / "a").write_bytes(b"a")
+    await sharing.shares.add(folder, None, ())
+    await sharing.shares.add(folder / "inner", None, ())
+    await eventually(lambda: sharing.paths() == ["inner/a", "music/inner/a"])
+    assert len(sharing.shares.find(content_of(b"a"))) == 2
+    (folder / "inner" / "b").write_bytes(b"b")
+    await eventually(lambda: len(sharing.paths()) == 4, "live in both", VISIBLE_S)
+    await sharing.shares.remove("music")
+    assert sharing.paths() == ["inner/a", "inner/b"]
+
+
+async def test_a_missing_directory_is_unavailable_and_comes_back_unread(
+    sharing: Sharing, folder: Path, tmp_path: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a").write_bytes(b"a")
+    age(folder / "a")
+    sharing.ahead = 10.0
+    await sharing.shares.add(folder, None, ())
+    await eventually(lambda: sharing.names() == ["a"])
+    monkeypatch.setattr("napd.peer.shares.hashing.open_file", _never)
+    folder.rename(tmp_path / "unmounted")
+    await eventually(lambda: sharing.row("music").state == "unavailable" and sharing.entries() == [])
+    assert (await sharing.shares.check(str(folder / "a"))).reason == "the share is unavailable: No such file or directory"
+    assert sharing.shares.totals().listings == sharing.shares.totals().hashing == 0
+    (tmp_path / "unmounted").rename(folder)
+    await eventually(lambda: sharing.names() == ["a"])
+    assert [len(sharing.events(f"share.{what}")) for what in ("unavailable", "available")] == [1, 1]
+    await eventually(sharing.settled)
+    (folder / "a").unlink()
+    await eventually(lambda: sharing.names() == [], "live again", VISIBLE_S)
+
+
+async def test_where_a_link_has_come_to_stand_nothing_is_shared(
+    sharing: Sharing, folder: Path, tmp_path: Path, eventually: Eventually
+) -> None:
+    (folder / "a").write_bytes(b"a")
+    await sharing.shares.add(folder, None, ())
+    await eventually(lambda: sharing.names() == ["a"])
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to(tmp_path / "moved")
+    await eventually(lambda: sharing.row("music").state == "unavailable" and sharing.entries() == [])
+
+
+async def test_without_watches_changes_are_found_by_rescans(
+    make: Make, folder: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(watcher: Watcher, path: bytes, callback: object) -> None:
+        raise OSError(errno.ENOSPC, "inotify watch limit reached")
+
+    monkeypatch.setattr(Watcher, "add", refuse)
+    sharing = make(rescan_s=0.3)
+    (folder / "sub").mkdir()
+    await sharing.shares.add(folder, None, ())
+    await eventually(sharing.settled)
+    (folder / "sub" / "a").write_bytes(b"a")
+    await eventually(lambda: sharing.names() == ["a"])
+    (folder / "sub" / "a").unlink()
+    await eventually(lambda: sharing.names() == [])
+    (said,) = sharing.events("share.watch_failed")
+    assert "watch limit" in said.fields["error"]
+
+
+async def test_the_periodic_rescan_finds_what_no_event_told(
+    make: Make, folder: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ShareWatch, "on_event", lambda watch, event: None)
+    sharing = make(rescan_s=0.3)
+    await sharing.shares.add(folder, None, ())
+    await eventually(sharing.settled)
+    (folder / "a").write_bytes(b"a")
+    await eventually(lambda: sharing.names() == ["a"])
+    assert not sharing.events("share.watch_failed")
+
+
+async def test_what_is_hidden_partial_or_a_link_never_shows(
+    sharing: Sharing, folder: Path, eventually: Eventually
+) -> None:
+    await sharing.shares.add(folder, None, ())
+    await eventually(sharing.settled)
+    (folder / ".napd").mkdir()
+    (folder / ".napd" / "1.part").write_bytes(b"half")
+    (folder / ".x.tmp").write_bytes(b"x")
+    (folder / "link").symlink_to(folder / ".x.tmp")
+    (folder / ".x.tmp").rename(folder / "x")
+    await eventually(lambda: sharing.names() == ["x"], "the visible one", VISIBLE_S)
+    (folder / "x").rename(folder / ".x")
+    await eventually(lambda: sharing.names() == [], "hidden again", VISIBLE_S)
+
+
+async def test_files_and_folders_of_every_name(sharing: Sharing, folder: Path, eventually: Eventually) -> None:
+    await sharing.shares.add(folder, None, ())
+    await eventually(sharing.settled)
+    odd = b"caf\xe9"
+    names = [
+        b"plain name.txt",
+        b"it's \"quoted\" `here`",
+        b"line\nbreak\ttab",
+        "\U0001f3b5 emoji \U0001f468\u200d\U0001f469".encode(),
+        "e\u0301 decomposed".encode(),
+        "\u00e9 composed".encode(),
+        b"-rf",
+        b"--",
+        b"~",
+        b"*?[a]",
+        b"x" * 255,
+        b"\xff" * 255,
+        "\u2028 line separator".encode(),
+        b"\xed\xa0\x80 surrogate",
+        odd,
+    ]
+    os.mkdir(bytes(folder) + b"/" + odd)
+    for number, name in enumerate(names):
+        for path in (name, odd + b"/" + name):
+            if path != odd:
+                with open(bytes(folder) + b"/" + path, "wb") as file:
+                    file.write(b"%d" % number)
+    await eventually(lambda: sharing.row("music").listings == 2 * len(names) - 1)
+    shown = {entry.name for entry in sharing.entries()}
+    assert shown == {name.decode(errors="replace") for name in names}
+    assert "\ufffd" * 255 in shown and "e\u0301 decomposed" in shown
+    assert {entry.folder for entry in sharing.entries()} == {"music", "music/caf\ufffd"}
+    for number, name in enumerate(names):
+        paths = {shared.path for shared in sharing.shares.find(content_of(b"%d" % number))}
+        assert bytes(folder) + b"/" + odd + b"/" + name in paths
+
+
+async def test_two_names_that_look_the_same_outside_are_one_entry_until_both_are_gone(
+    sharing: Sharing, folder: Path, eventually: Eventually
+) -> None:
+    paths = [bytes(folder) + b"/caf\xe9", bytes(folder) + b"/caf\xe8"]
+    for path in paths:
+        with open(path, "wb") as file:
+            file.write(b"same")
+    await sharing.shares.add(folder, None, ())
+    await eventually(lambda: sharing.row("music").listings == 2)
+    assert sharing.names() == ["caf\ufffd"]
+    assert sharing.shares.position().listings == 1
+    os.unlink(paths[0])
+    await eventually(lambda: sharing.row("music").listings == 1)
+    assert sharing.names() == ["caf\ufffd"]
+    os.unlink(paths[1])
+    await eventually(lambda: sharing.names() == [])
+
+
+async def test_folders_too_deep_to_be_told_are_skipped(
+    sharing: Sharing, folder: Path, eventually: Eventually
+) -> None:
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(12):
+        os.mkdir("d" * 200, dir_fd=at)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=at))
+    os.close(at)
+    await sharing.shares.add(folder, None, ())
+    await eventually(sharing.settled)
+    assert len(sharing.entries()) == 10
+    (skipped,) = sharing.row("music").skipped
+    assert skipped.reason == "its path is longer than 2048 characters"
+
+
+async def test_empty_files_and_files_about_a_chunk_long(
+    sharing: Sharing, folder: Path, eventually: Eventually
+) -> None:
+    chunk = 1 << 20
+    for size in (0, 1, chunk - 1, chunk, chunk + 1):
+        (folder / str(size)).write_bytes(b"\x5a" * size)
+    await sharing.shares.add(folder, None, ())
+    await eventually(lambda: len(sharing.entries()) == 5)
+    for entry in sharing.entries():
+        assert (entry.content, entry.size) == (content_of(b"\x5a" * entry.size), int(entry.name))
+
+
+def _never(root: bytes, path: bytes) -> int:
+    # Neither tells the hashers anything about the file, nor lets them read it.
+    raise DiskFailed("not now")

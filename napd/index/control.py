@@ -1,0 +1,52 @@
+"""The index's own methods on its control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .. import __version__
+from ..ops.control import Caller, Handler
+from ..ops.events import rfc3339
+from ..wire import control as wire
+from ..wire.documents import IndexStatusDocument, UserRow, UsersDocument
+from .answers import user_rows
+from .items import Asker
+from .services import Services
+
+#: The operator: sees what everyone sees, and is nobody's account.
+OPERATOR = Asker(0, "", "")
+
+
+class IndexMethods:
+    """:param listen: HOST:PORT as bound.
+    :param started: when, in seconds of index time.
+    """
+
+    def __init__(self, services: Services, listen: Callable[[], str], started: float) -> None:
+        self._services = services
+        self._listen = listen
+        self._started = started
+
+    def handlers(self) -> Mapping[str, Handler]:
+        return {"status": self._status, "index.status": self._status, "index.users": self._users}
+
+    async def _status(self, params: Any, caller: Caller) -> IndexStatusDocument:
+        services = self._services
+        presence = services.presence
+        return IndexStatusDocument(
+            index=services.id,
+            version=__version__,
+            peers=len(presence.all()),
+            listings=presence.listings,
+            contents=presence.contents,
+            bytes=presence.bytes,
+            searches=services.figures.searches,
+            listen=self._listen(),
+            database=services.store.name,
+            uptime_s=round(services.now() - self._started, 3),
+        )
+
+    async def _users(self, params: wire.UsersParams, caller: Caller) -> UsersDocument:
+        rows = user_rows(params.words, self._services.presence, OPERATOR)
+        return UsersDocument([UserRow(row.user, row.peer, row.listings, row.bytes, rfc3339(row.since)) for row in rows])

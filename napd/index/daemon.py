@@ -1,0 +1,126 @@
+"""The index as a whole: its parts put together, serving, and ended in good order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Protocol
+
+from msgspec import Struct
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+
+from ..background import Background
+from ..errors import NapError, Unreachable
+from ..net.dial import Dialler
+from ..net.identity import Identity
+from ..net.tls import server_factory
+from ..ops.control import Handler
+from ..ops.events import Events
+from ..wire.control import INDEX_METHODS
+from ..wire.index import ALPN
+from .admission import Door
+from .control import IndexMethods
+from .doorway import Doorway, Gate
+from .housekeeping import Housekeeping
+from .limits import Limits
+from .services import assemble
+from .store.interface import IndexStore
+
+#: Seconds that peers get to take the last word when the index stops.
+FAREWELL_S = 2.0
+
+
+class Listening(Protocol):
+    """A bound port (`napd.ops.listening.Listening`)."""
+
+    @property
+    def address(self) -> str: ...
+
+    def stop(self) -> Deferred[object]: ...
+
+
+class IndexDaemon:
+    """Implements `napd.ops.daemon.Running`. Owns the store and everything derived from it.
+
+    :param clock: of the reactor; `now` is index time, seconds since 1970.
+    :param store: open; closed by `stop`.
+    :param bind: binds a factory's port, at once.
+    """
+
+    method_params: Mapping[str, type[Struct]] = INDEX_METHODS
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        events: Events,
+        identity: Identity,
+        store: IndexStore,
+        dialler: Dialler,
+        random: Random,
+        bind: Callable[[IProtocolFactory], Listening],
+        limits: Limits | None = None,
+    ) -> None:
+        self._clock = clock
+        self._background = Background(events.fault)
+        self._services = assemble(
+            clock=clock,
+            now=now,
+            events=events,
+            background=self._background,
+            identity=identity,
+            store=store,
+            dialler=dialler,
+            random=random,
+            limits=limits or Limits(),
+        )
+        self._doorway = Doorway(self._services, Door(self._services))
+        self._listening = bind(Gate(self._doorway.admits, server_factory(identity, [ALPN], self._doorway)))
+        self._methods = IndexMethods(self._services, lambda: self.listen, now())
+        self._background.start("load", self._load())
+        housekeeping = Housekeeping(clock, now, store, self._services.presence, self._services.catalogues)
+        self._background.start("housekeeping", housekeeping.run())
+
+    @property
+    def listen(self) -> str:
+        return self._listening.address
+
+    @property
+    def ready_fields(self) -> Mapping[str, str]:
+        return {"index": self._services.id}
+
+    @property
+    def methods(self) -> Mapping[str, Handler]:
+        return self._methods.handlers()
+
+    def status_line(self) -> str:
+        presence = self._services.presence
+        return f"{len(presence.all())} peers online, {presence.listings} listings"
+
+    async def reload(self) -> None:
+        """Nothing of the index's configuration can change while it runs."""
+
+    async def stop(self) -> None:
+        await self._listening.stop()
+        self._doorway.end_all("shutdown", "the index is shutting down")
+        try:
+            await self._doorway.when_empty().addTimeout(FAREWELL_S, self._clock)
+        except defer.TimeoutError:
+            self._doorway.abort_all(Unreachable("the index is shutting down"))
+        await self._background.stop()
+        self._services.seeking.stop()
+        self._services.turns.stop()
+        await self._services.store.stop()
+
+    async def _load(self) -> None:
+        began = self._clock.seconds()
+        try:
+            items = await self._services.catalogues.load()
+        except NapError as error:
+            # What somebody holds is loaded when he comes.
+            self._services.events.emit("index.load_failed", error=str(error))
+            return
+        self._services.events.emit("index.loaded", items=items, took_s=round(self._clock.seconds() - began, 3))

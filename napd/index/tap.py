@@ -1,0 +1,45 @@
+"""`twistd napindex`: the options, and the one place where the index's parts are chosen."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from random import SystemRandom
+from typing import ClassVar
+
+from twisted.application.service import IService
+from twisted.internet import reactor
+
+from ..net.dial import TLSDialler
+from ..net.identity import load_identity
+from ..ops.daemon import DaemonService, Frame
+from ..ops.listening import listen
+from ..ops.settings import INDEX_SETTINGS
+from ..ops.twistd import DaemonOptions
+from .daemon import IndexDaemon
+from .store.sqlite import FILE_NAME, SqliteStore, schema_scripts
+
+
+class Options(DaemonOptions):
+    program = "napindex"
+    settings = INDEX_SETTINGS
+    databases: ClassVar[dict[str, int]] = {FILE_NAME: len(schema_scripts())}
+
+
+def makeService(options: Options) -> IService:
+    return DaemonService(reactor, options, compose)
+
+
+def compose(frame: Frame) -> IndexDaemon:
+    """:raises CannotStart: the port is taken. ConfigurationError: identity or database cannot be used."""
+    identity = load_identity(frame.values["identity"])
+    return IndexDaemon(
+        clock=frame.reactor,
+        now=time.time,
+        events=frame.events,
+        identity=identity,
+        store=SqliteStore.open(frame.reactor, frame.state / FILE_NAME, lambda: secrets.token_hex(16), frame.events),
+        dialler=TLSDialler(frame.reactor, identity),
+        random=SystemRandom(),
+        bind=lambda factory: listen(frame.reactor, frame.values["listen"], factory),
+    )

@@ -1,0 +1,82 @@
+"""Figures: what was measured round by round, with its median and range, and its ratio to what it is compared with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from attrs import define, field, frozen
+
+
+@frozen
+class Ratio:
+    """:ivar value: how many times the other: the median over the rounds, each against its own neighbour."""
+
+    to: str
+    value: float
+
+
+@define(eq=False)
+class Figure:
+    """One row.
+
+    :ivar unit: ``s``, ``ms``, ``MB``, ``files/s``, ``MB/s``, ``s/GB``.
+    :ivar moved: bytes that one round moves, so that a rate can be shown beside its seconds.
+    :ivar samples: one of each round, in their order.
+    """
+
+    name: str
+    unit: str
+    moved: int | None = None
+    samples: list[float] = field(factory=list)
+    against: Figure | None = None
+
+    def add(self, sample: float) -> None:
+        self.samples.append(sample)
+
+    @property
+    def median(self) -> float:
+        return median(self.samples) if self.samples else math.nan
+
+    @property
+    def low(self) -> float:
+        return min(self.samples, default=math.nan)
+
+    @property
+    def high(self) -> float:
+        return max(self.samples, default=math.nan)
+
+    @property
+    def rate(self) -> float | None:
+        """MB per second, of the median round."""
+        return None if self.moved is None or self.unit != "s" else self.moved / self.median / 1e6
+
+    @property
+    def ratio(self) -> Ratio | None:
+        """Rounds that were run side by side are compared with each other, so that a slow minute slows both."""
+        if self.against is None or not self.samples or not self.against.samples:
+            return None
+        return Ratio(self.against.name, _times(self.samples, self.against.samples))
+
+
+def _times(mine: Sequence[float], others: Sequence[float]) -> float:
+    if len(mine) == len(others):
+        return median(one / other for one, other in zip(mine, others, strict=True))
+    return median(mine) / median(others)
+
+
+@define
+class Section:
+    """Figures that belong together, under one heading."""
+
+    title: str
+    figures: list[Figure] = field(factory=list)
+
+    def figure(self, name: str, unit: str, *, moved: int | None = None, against: Figure | None = None) -> Figure:
+        made = Figure(name, unit, moved, against=against)
+        self.figures.append(made)
+        return made
+
+    def measured(self) -> Iterator[Figure]:
+        return (figure for figure in self.figures if figure.samples)

@@ -1,0 +1,56 @@
+"""What a process has used, as Linux counts it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+
+from attrs import frozen
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+#: What clear_refs takes to forget the highest resident size so far.
+_FORGET_PEAK = "5"
+
+
+def cpu_s(pid: int) -> float:
+    """User and system seconds of all its threads; counted in hundredths."""
+    # The second field is the program's name in parentheses and may hold spaces.
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / _TICKS_PER_S
+
+
+def resident_bytes(pid: int) -> int:
+    return _memory(pid, "VmRSS:")
+
+
+def peak_bytes(pid: int) -> int:
+    """The most that was resident since it began, or since `forget_peak`."""
+    return _memory(pid, "VmHWM:")
+
+
+def forget_peak(pid: int) -> None:
+    Path(f"/proc/{pid}/clear_refs").write_text(_FORGET_PEAK)
+
+
+def _memory(pid: int, field: str) -> int:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+@frozen
+class Spent:
+    """:ivar cpu_s: of each process, in the order in which they were given."""
+
+    wall_s: float
+    cpu_s: tuple[float, ...]
+
+
+def spent(pids: Sequence[int], work: Callable[[], object]) -> Spent:
+    """What `work` takes, and what these processes use meanwhile."""
+    before = [cpu_s(pid) for pid in pids]
+    began = perf_counter()
+    work()
+    wall_s = perf_counter() - began
+    return Spent(wall_s, tuple(cpu_s(pid) - used for pid, used in zip(pids, before, strict=True)))
