@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 import msgspec
@@ -25,7 +25,8 @@ SELECTOR_WORDS = ("all", "active", "queued", "waiting", "paused", "failed", "don
 UNFINISHED = frozenset({"active", "queued", "waiting", "paused"})
 EVERY_STATE = UNFINISHED | {"done", "failed", "cancelled"}
 
-Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
+#: A string, because older versions of click have CompletionItem without a parameter.
+Completer: TypeAlias = "Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]"
 
 
 def selectors(states: Iterable[str] = EVERY_STATE, then: Sequence[str] = ()) -> Completer:

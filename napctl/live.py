@@ -14,7 +14,7 @@ from rich.text import Text
 
 from napd.wire.documents import Download
 
-from .text import clock_text, count_text, cut, percent_text, rate_text, size_text, visible
+from .text import clock_text, cut, percent_text, rate_text, size_text, visible
 from .views.downloads import ENDED, STATE_COLOURS
 
 #: Below so many columns a row keeps only its name, per cent and rate.
@@ -116,7 +116,7 @@ def _total(downloads: Sequence[Download], shown: int, bar: int, *, narrow: bool)
     rate = sum(row.bytes_per_s for row in downloads if row.state == "active")
     ended = sum(row.state in ENDED for row in downloads)
     hidden = f", {len(downloads) - shown} not shown" if shown < len(downloads) else ""
-    name = Text(f"{ended} of {count_text(len(downloads), 'download')} ended{hidden}", style="bold")
+    name = Text(f"{ended} of {len(downloads)} ended{hidden}", style="bold")
     percent = Text(percent_text(done, size), style="bold")
     pace = Text(rate_text(rate), style="bold")
     if narrow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,9 @@ from ..text import age_text, count_text, moment, rate_text, size_text, span_text
 _LINK_COLOURS = {"online": "green", "connecting": "yellow", "offline": "red", "refused": "red"}
 _LEVEL_COLOURS = {"warn": "yellow", "error": "red", "debug": "dim"}
 _REACHABLE = {True: "reachable from outside", False: "not reachable from outside", None: "reachability not known yet"}
+#: Content ids and peer ids: on a terminal their beginning is enough to tell them apart.
+_ID = re.compile("[0-9a-f]{64}|[a-z2-7]{52}")
+_SHORT_ID = 12
 #: Keys of an event that its line has a place for.
 _PLACED = frozenset({"schema", "id", "time", "event", "level", "message"})
 
@@ -123,7 +127,11 @@ def event(document: Mapping[str, Any], page: Page) -> str:
     """`2026-01-02 03:04:05  download.finished  Complete. name=a.txt bytes=12  #17`, in local time."""
     level = str(document.get("level", ""))
     colour = _LEVEL_COLOURS.get(level)
-    fields = " ".join(f"{visible(str(key))}={_value(value)}" for key, value in document.items() if key not in _PLACED)
+    fields = " ".join(
+        f"{visible(str(key))}={_value(value, short=page.width is not None)}"
+        for key, value in document.items()
+        if key not in _PLACED
+    )
     message = visible(str(document.get("message") or ""))
     name = visible(str(document.get("event", "")))
     parts = [
@@ -143,6 +151,8 @@ def _local(time: str) -> str:
         return visible(time)
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, *, short: bool) -> str:
     text = visible(str(value))
+    if short and _ID.fullmatch(text):
+        return f"{text[:_SHORT_ID]}…"
     return f'"{text}"' if " " in text or not text else text

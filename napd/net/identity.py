@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import frozen
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -105,13 +105,22 @@ def load_identity(path: Path) -> Identity:
         raise ConfigurationError(f"identity {path} cannot be read: {error.strerror}") from error
     try:
         key = serialization.load_pem_private_key(pem, None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigurationError(f"identity {path} is not a private key in PEM form") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigurationError(f"identity {path} is not an Ed25519 key")
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o600)
+    _narrow(path)
     return _identity_of(key)
+
+
+def _narrow(path: Path) -> None:
+    """Our own key file is for us alone. Somebody else's (a credential that systemd lends us) is as its owner wants it."""
+    try:
+        status = path.stat()
+        if status.st_uid == os.geteuid() and status.st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError as error:
+        raise ConfigurationError(f"identity {path} is open to others: {error.strerror}", "Give it mode 0600") from error
 
 
 def _write_new(path: Path, key: Ed25519PrivateKey) -> None:

@@ -71,8 +71,8 @@ EVENTS: dict[str, EventKind] = {
     "share.watch_failed": EventKind(
         "warn", "Live changes cannot be seen; the periodic rescan finds them.", ("share", "error")
     ),
-    "share.database_failed": EventKind(
-        "error", "What is shared cannot be written down; it is tried again.", ("error",)
+    "share.stalled": EventKind(
+        "error", "Shares cannot be kept up to date for now; it is tried again.", ("error",)
     ),
     # Downloads
     "download.queued": EventKind(

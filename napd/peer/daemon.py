@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -41,15 +41,17 @@ class LastSearch:
 
     query: control.SearchParams | None = None
     results: list[Result] = field(factory=list)
+    by_content: dict[ContentId, Result] = field(factory=dict)
 
     def take(self, query: control.SearchParams, results: Sequence[Result]) -> int:
         """Remember these; returns the first one's number. A further page of the same search counts on."""
         same = self.query is not None and _without_page(self.query) == _without_page(query)
         if query.page is None or not same or len(self.results) > MAX_REMEMBERED:
-            self.results = []
+            self.results, self.by_content = [], {}
         self.query = query
         first = len(self.results) + 1
         self.results.extend(results)
+        self.by_content.update((ContentId(result.content), result) for result in results)
         return first
 
     def result(self, number: int) -> Result:
@@ -62,7 +64,7 @@ class LastSearch:
         return self.results[number - 1]
 
     def claim(self, content: ContentId) -> Result | None:
-        return next((result for result in self.results if result.content == content), None)
+        return self.by_content.get(content)
 
 
 @frozen
@@ -151,13 +153,17 @@ class PeerDaemon:
         return [(argument, lambda: self._of_content(argument))]
 
     def _of_content(self, text: str) -> Wanted:
-        known = {ContentId(result.content) for result in self.last_search.results}
-        known.update(item.content for item in self.downloads.queue)
-        content = content_of_prefix(text, known)
+        content = content_of_prefix(text, self._known_contents())
         claim = self.last_search.claim(content)
         if claim is not None:
             return _of_result(claim)
         return Wanted(content, content, None)
+
+    def _known_contents(self) -> Iterator[ContentId]:
+        """What a prefix may mean: walked through only when there is one to resolve."""
+        yield from self.last_search.by_content
+        for item in self.downloads.queue:
+            yield item.content
 
     async def _make_directory(self, path: str) -> None:
         try:
@@ -215,8 +221,12 @@ class PeerDaemon:
         """Fires when all of these have ended; may be cancelled."""
         done: Deferred[None] = Deferred(lambda _: forget())
 
+        left = list(reversed(items))
+
         def look() -> None:
-            if all(item.state.ended for item in items) and not done.called:
+            while left and left[-1].state.ended:
+                left.pop()
+            if not left and not done.called:
                 forget()
                 done.callback(None)
 

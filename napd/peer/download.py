@@ -361,7 +361,9 @@ class Download:
 
     async def _flush(self) -> None:
         try:
-            await self._received.flush()
+            # Publishing a complete file syncs it anyway.
+            if not self._received.complete:
+                await self._received.flush()
         except NapError as error:
             self._flushing = False
             self._fail(error)
@@ -369,7 +371,7 @@ class Download:
         self._flushing = False
         if self._over:
             return
-        if self._received.complete and not self._received.unjournalled:
+        if self._received.complete:
             await self._finish()
         elif self._received.unflushed:
             self._chunk_stored()

@@ -101,6 +101,7 @@ class Downloads:
 
     def start(self) -> None:
         self._on = True
+        self._seek(self.queue)
         kept = sum(item.bytes_done > 0 for item in self.queue)
         if len(self.queue):
             self._events.emit("queue.recovered", downloads=len(self.queue), kept=kept)
@@ -151,6 +152,7 @@ class Downloads:
                 self.queue.prioritise([item], priority)
             items.append(item)
         await self._journal.save(items, self.queue.next_id)
+        self._seek(new)
         for item in new:
             self._emit("download.queued", item, content=item.content, name=item.name, priority=item.priority.value)
         self.reschedule()
@@ -158,12 +160,14 @@ class Downloads:
 
     async def pause(self, items: Iterable[Item]) -> None:
         changed = [item for item in items if self.queue.pause(item)]
+        self._seek(changed)
         for item in changed:
             self._emit("download.paused", item)
         await self._changed(changed)
 
     async def resume(self, items: Iterable[Item]) -> None:
         changed = [item for item in items if self.queue.resume(item)]
+        self._seek(changed)
         for item in changed:
             self._emit("download.resumed", item)
         await self._changed(changed)
@@ -175,6 +179,7 @@ class Downloads:
             if self.queue.retry(item):
                 self._emit("download.resumed", item)
                 changed.append(item)
+        self._seek(changed)
         await self._changed(changed)
 
     async def cancel(self, items: Iterable[Item]) -> None:
@@ -184,6 +189,7 @@ class Downloads:
         removals = [self._remove_partial(item) for item in changed]
         for removal in removals:
             await removal
+        self._seek(changed)
         for item in changed:
             self._emit("download.cancelled", item)
         self.reschedule()
@@ -236,7 +242,6 @@ class Downloads:
                     self.queue.displace(item)
                     self._halt(item)
                     self._emit("download.displaced", item)
-                self._seek()
                 if not plan.start:
                     break
                 for item in plan.start:
@@ -246,6 +251,7 @@ class Downloads:
         self._tell_watchers()
 
     def _launch(self, item: Item) -> None:
+        self._prospects.seek_now(item.content)
         found = self._prospects.holders(item.content)
         hopeless = found is not None or self._discovery.status().state not in _MAY_ANSWER
         if hopeless and item.content != EMPTY_CONTENT and not self._prospects.usable(item.content):
@@ -353,6 +359,7 @@ class Downloads:
         if changed_meanwhile:
             self._journal.save([item]).addErrback(self._journal_failed)
         self._retries.pop(item.id, None)
+        self._seek([item])
         took = now - self._started_at.pop(item.id, now)
         self._emit("download.finished", item, name=item.name, bytes=size, took_s=round(took, 3))
         self.reschedule()
@@ -361,6 +368,7 @@ class Downloads:
         self._running.pop(item.id, None)
         if not item.state.ended:
             self.queue.fail(item, Problem(error.code, error.message), self._now())
+            self._seek([item])
             self._journal.save([item]).addErrback(self._journal_failed)
             self._emit("download.failed", item, error.message, code=error.code, error=error.message)
         self.reschedule()
@@ -420,10 +428,12 @@ class Downloads:
         else:
             self._retry_later(item)
 
-    def _seek(self) -> None:
+    def _seek(self, changed: Iterable[Item]) -> None:
         """Those that could run or wait are sought; paused and ended ones are not."""
         idle = (DownloadState.PAUSED, DownloadState.DONE, DownloadState.FAILED, DownloadState.CANCELLED)
-        self._prospects.seek_only(item.content for item in self.queue if item.state not in idle)
+        items = list(changed)
+        self._prospects.seek(item.content for item in items if item.state not in idle)
+        self._prospects.drop(item.content for item in items if item.state in idle)
 
     # --- Looking ---------------------------------------------------------------------------------
 

@@ -195,16 +195,21 @@ class Journal:
 
     def flushed(self, item: Item, flushed: FlushedChunks) -> Deferred[None]:
         """These chunks are on the disk, and so many bytes have been received for them."""
+        return self._write(self._flushed(item, flushed))
+
+    @staticmethod
+    def _flushed(item: Item, flushed: FlushedChunks) -> list[Statement]:
         sql = "INSERT OR REPLACE INTO flushed_group (download, number, have) VALUES (?,?,?)"
         statements: list[Statement] = [(sql, (item.id, group, have)) for group, have in flushed.take_changed()]
         figures = "UPDATE download SET bytes_done=?, bytes_received=? WHERE id=?"
         statements.append((figures, (item.bytes_done, item.bytes_received, item.id)))
-        return self._write(statements)
+        return statements
 
-    def sealed(self, item: Item, identity: FileIdentity) -> Deferred[None]:
+    def sealed(self, item: Item, flushed: FlushedChunks, identity: FileIdentity) -> Deferred[None]:
         """The partial file is complete and synced; from here on it may already carry its final name."""
         sql = "UPDATE download SET sealed_device=?, sealed_inode=? WHERE id=?"
-        return self._write([(sql, (identity.device, identity.inode, item.id))])
+        seal: Statement = (sql, (identity.device, identity.inode, item.id))
+        return self._write([*self._flushed(item, flushed), seal])
 
     def ended(self, items: Sequence[Item]) -> Deferred[None]:
         """Save these, and forget what was kept of their chunks."""

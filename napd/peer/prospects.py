@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
@@ -17,6 +18,8 @@ LIAR_BAN_S = 3600.0
 REFUSAL_BAN_S = 30.0
 #: Contents that discovery is asked about; those further back in the queue are asked about as it moves up.
 MAX_SOUGHT = 10_000
+#: Contents that move up at once.
+BACKLOG_STEP = 500
 
 
 @frozen
@@ -39,23 +42,47 @@ class Prospects:
     _discovery: Discovery
     _holders: dict[ContentId, Holders] = field(factory=dict)
     _sought: set[ContentId] = field(factory=set)
+    _backlog: dict[ContentId, None] = field(factory=dict)
     _bans: dict[tuple[ContentId, PeerId], _Ban] = field(factory=dict)
     _waiting: list[_Waiting] = field(factory=list)
 
-    def seek_only(self, wanted: Iterable[ContentId]) -> None:
-        """Have discovery tell about the first `MAX_SOUGHT` of these, and forget all others."""
-        now: set[ContentId] = set()
-        for content in wanted:
-            if len(now) == MAX_SOUGHT:
-                break
-            now.add(content)
-        if new := now - self._sought:
+    def seek(self, contents: Iterable[ContentId]) -> None:
+        """Have discovery tell about these; beyond `MAX_SOUGHT` they wait until others are dropped."""
+        new = []
+        for content in contents:
+            if content in self._sought or content in self._backlog:
+                continue
+            if len(self._sought) < MAX_SOUGHT:
+                self._sought.add(content)
+                new.append(content)
+            else:
+                self._backlog[content] = None
+        if new:
             self._discovery.seek(new)
-        if old := self._sought - now:
+
+    def drop(self, contents: Iterable[ContentId]) -> None:
+        """These are of no interest any more; what was told of them is forgotten."""
+        old = []
+        for content in contents:
+            self._backlog.pop(content, None)
+            self._holders.pop(content, None)
+            if content in self._sought:
+                self._sought.discard(content)
+                old.append(content)
+        if old:
             self._discovery.unseek(old)
-            for content in old:
-                self._holders.pop(content, None)
-        self._sought = now
+        if self._backlog and len(self._sought) <= MAX_SOUGHT - BACKLOG_STEP:
+            moved = list(islice(self._backlog, BACKLOG_STEP))
+            for content in moved:
+                del self._backlog[content]
+            self.seek(moved)
+
+    def seek_now(self, content: ContentId) -> None:
+        """It is about to run: it does not wait for others to be dropped."""
+        if content not in self._sought:
+            self._backlog.pop(content, None)
+            self._sought.add(content)
+            self._discovery.seek([content])
 
     def told(self, found: Holders) -> set[PeerId]:
         """Discovery's newest word on a content; returns those that were not, or not at these addresses, told before."""

@@ -182,7 +182,8 @@ class Received:
                 if len(data) == CHUNK_BYTES:
                     raise WrongSize
                 return False
-            self.learn(manifest).addErrback(_told_with_the_outline)
+            # Not journalled: one chunk is fetched again more cheaply than it is written down.
+            self._use(manifest)
             await self._run(self._partial.write_chunk, 0, data)
         finally:
             self._wrote()
@@ -212,25 +213,35 @@ class Received:
             return
         chunks, self._unflushed = self._unflushed, set()
         await self._run(self._partial.flush)
+        self._note_flushed(chunks)
+        await self._journal.flushed(self._item, self._flushed)
+
+    def _note_flushed(self, chunks: set[int]) -> None:
         for chunk in chunks:
             self._flushed.add(chunk)
         self._item.bytes_done += sum(chunk_bytes(self.size, chunk) for chunk in chunks)
-        await self._journal.flushed(self._item, self._flushed)
 
     async def publish(self) -> str:
-        """The complete file gets its final name, and its partial data goes. Returns the absolute path."""
+        """The complete file is synced and gets its final name, and its partial data goes. Returns the absolute path."""
+        await self._writes_ended()
         identity = await self._run(self._partial.seal, self.size)
-        await self._journal.sealed(self._item, identity)
+        chunks, self._unflushed = self._unflushed, set()
+        self._note_flushed(chunks)
+        await self._journal.sealed(self._item, self._flushed, identity)
         path = await self._run(self._partial.publish, saved_name(self._item.name), identity)
         await self._run(self._partial.remove)
         return str(path)
 
+    async def _writes_ended(self) -> None:
+        """The file must not be closed under a thread that writes."""
+        if self._writing:
+            ended: Deferred[None] = Deferred()
+            self._written.append(ended)
+            await ended
+
     async def close(self, *, keep: bool = True) -> None:
         """Flush what can be flushed and close the file; or remove it. Waits for writes that are under way."""
-        if self._writing:
-            written: Deferred[None] = Deferred()
-            self._written.append(written)
-            await written
+        await self._writes_ended()
         try:
             if keep:
                 await self.flush()

@@ -29,8 +29,8 @@ class Figure:
     name: str
     unit: str
     moved: int | None = None
-    samples: list[float] = field(factory=list)
-    against: Figure | None = None
+    against: tuple[Figure, ...] = ()
+    samples: list[float] = field(factory=list, init=False)
 
     def add(self, sample: float) -> None:
         self.samples.append(sample)
@@ -53,11 +53,9 @@ class Figure:
         return None if self.moved is None or self.unit != "s" else self.moved / self.median / 1e6
 
     @property
-    def ratio(self) -> Ratio | None:
+    def ratios(self) -> list[Ratio]:
         """Rounds that were run side by side are compared with each other, so that a slow minute slows both."""
-        if self.against is None or not self.samples or not self.against.samples:
-            return None
-        return Ratio(self.against.name, _times(self.samples, self.against.samples))
+        return [Ratio(other.name, _times(self.samples, other.samples)) for other in self.against if other.samples]
 
 
 def _times(mine: Sequence[float], others: Sequence[float]) -> float:
@@ -73,8 +71,8 @@ class Section:
     title: str
     figures: list[Figure] = field(factory=list)
 
-    def figure(self, name: str, unit: str, *, moved: int | None = None, against: Figure | None = None) -> Figure:
-        made = Figure(name, unit, moved, against=against)
+    def figure(self, name: str, unit: str, *against: Figure, moved: int | None = None) -> Figure:
+        made = Figure(name, unit, moved, against)
         self.figures.append(made)
         return made
 

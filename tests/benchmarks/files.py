@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from time import sleep
 
 MIB = 1 << 20
 #: Sizes of a tree's files, in turn, until it is as large as asked for: songs, pictures, a film now and then.
 TREE_SIZES = (4 * MIB, 9 * MIB, 2 * MIB, 400_000, 64 * MIB)
-#: A time stamp that is long past: what is too young is hashed twice.
-SETTLED_S = 3600.0
+#: Seconds after which a file is no longer so young that it is hashed twice.
+SETTLED_S = 3.0
 
 
 def random_file(path: Path, size: int, rng: Random) -> None:
@@ -42,12 +43,13 @@ def small_files(folder: Path, count: int, size: int, rng: Random) -> None:
 
 
 def warm(folder: Path) -> None:
-    """Read everything once."""
+    """Read everything once, and let it settle."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
                 while file.read(MIB):
                     pass
+    sleep(SETTLED_S)
 
 
 def _lengths(size: int) -> Iterator[int]:

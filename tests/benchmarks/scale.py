@@ -58,7 +58,7 @@ def read_scale(arguments: Sequence[str], environment: Mapping[str, str]) -> Scal
     add("file-size", _size, "16KiB", "of each small file")
     add("rounds", _count, "5", "times that each thing is measured")
     add("parts", _parts, ",".join(PARTS), "what to measure")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where to work; needs four SIZE")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where to work; four SIZE")
     parser.add_argument("--output", type=Path, default=Path("bench.json"), help="bench.json")
     return Scale(**vars(parser.parse_args(arguments)))
 

@@ -25,7 +25,8 @@ def found(peer: PeerProcess, *words: str, count: int | None = None, timeout: flo
     """The results of a search, once there are any (or `count` of them)."""
 
     def look() -> list[dict[str, Any]] | None:
-        results: list[dict[str, Any]] = peer.ctl("search", *words).json["results"]
+        # While the index is away there is an error instead.
+        results: list[dict[str, Any]] = peer.ctl("search", *words).json.get("results", [])
         enough = bool(results) if count is None else len(results) == count
         return results if enough else None
 

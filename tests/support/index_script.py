@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
@@ -64,6 +65,7 @@ def entry(
     )
 
 
+@cache
 def identity(seed: object) -> Identity:
     """A key that is the same for the same seed."""
     key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(f"key {seed}".encode()).digest())
@@ -196,7 +198,7 @@ class IndexScript:
         return peer
 
 
-@define
+@define(eq=False)
 class PeerScript:
     """One peer as a test drives it. `key` is whose key it has, its user's by default."""
 
@@ -238,6 +240,10 @@ class PeerScript:
         link.makeConnection(self.transport)
         link.handshakeCompleted()
         self.index.settle()
+
+    def leave(self) -> None:
+        """The connection is lost, from the index's point of view."""
+        self.transport.lose(ConnectionDone())
 
     # --- Saying ----------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ from twisted.python.failure import Failure
 from napd.background import Background
 from napd.content.digest import CHUNK_BYTES, chunk_digest
 from napd.content.manifest import manifest_of
+from napd.errors import DiskFailed
+from napd.model import ContentId
 from napd.ops.events import Event, Events
 from napd.peer.shares.service import Shares
 from napd.wire.catalogue import Entry, catalogue_digest
@@ -22,10 +24,15 @@ from napd.wire.documents import ShareRow
 from napd.wire.line import MAX_LINE_BYTES
 
 
-def content_of(data: bytes) -> str:
+def content_of(data: bytes) -> ContentId:
     """The content id of these bytes."""
     digests = b"".join(chunk_digest(data[at : at + CHUNK_BYTES]) for at in range(0, len(data), CHUNK_BYTES))
     return manifest_of(len(data), digests).outline.content
+
+
+def unreadable_now(root: bytes, path: bytes) -> int:
+    """In place of `opening.open_file`: no file can be read, which says nothing about any of them."""
+    raise DiskFailed("not now")
 
 
 def age(path: Path, seconds: float = 3600.0) -> None:

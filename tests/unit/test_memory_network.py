@@ -71,7 +71,7 @@ async def test_both_ends_are_secured_with_the_others_key_and_hear_lines_and_raw_
     settle(ends.clock)
     assert ends.left.told == [("secured", ends.ids[1].id)]
     assert ends.right.told[0] == ("secured", ends.ids[0].id)
-    assert ends.right.told[1:] == [b'{"t":"ping"}', b"raw 100000", b"after"]
+    assert ends.right.told[1:] == [b'{"t":"ping","n":0}', b"raw 100000", b"after"]
     assert ends.right.raw == b"x" * 100_000
 
 

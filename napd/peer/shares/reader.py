@@ -107,7 +107,7 @@ class Reader:
         found = []
         for share in shares:
             rows = self._db.execute(
-                "SELECT directory, folder, file.name, entry.json, hash.device, inode, size, mtime_ns, ctime_ns FROM file"
+                "SELECT directory, folder, file.name, json, hash.device, inode, size, mtime_ns, ctime_ns FROM file"
                 " JOIN share ON share.id = share JOIN entry ON entry.id = entry JOIN hash ON hash.id = hash"
                 " WHERE file.content = ? AND share = ? AND directory IS NOT NULL LIMIT ?",
                 (bytes.fromhex(content), share, MAX_LISTINGS),

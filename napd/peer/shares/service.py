@@ -311,7 +311,7 @@ class Shares:
         now = self._reactor.seconds()
         if now - self._trouble_told >= TROUBLE_S:
             self._trouble_told = now
-            self._events.emit("share.database_failed", error.message, error=error.message)
+            self._events.emit("share.stalled", error.message, error=error.message)
 
     def _books_changed(self) -> None:
         behind = self._books.ledger.snapshot.position.revision != self._told

@@ -1,4 +1,4 @@
-"""Small files kept as safely as a download's, one by one: written under another name, synced, renamed, directory synced.
+"""Small files kept as safely as a download's, one by one: written, synced, renamed, directory synced.
 
 ``synced_files SOURCE TARGET``, both directories.
 """

@@ -32,4 +32,7 @@ def take(port: str, target: str, synced: str) -> None:
 
 
 if __name__ == "__main__":
-    {"give": give, "take": take}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1] == "give":
+        give(*sys.argv[2:])
+    else:
+        take(*sys.argv[2:])

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from twisted.internet import reactor as global_reactor
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -103,11 +103,14 @@ def take(port: str, target: str) -> None:
     say("ready")
     wait_for_go()
     descriptor = create(target)
-    factory = Factory.forProtocol(lambda: Taking(descriptor))
+    factory = ClientFactory.forProtocol(lambda: Taking(descriptor))
     reactor.connectTCP("127.0.0.1", int(port), client_factory(identity, ALPN, factory))
     reactor.run()
     wait_for_end()
 
 
 if __name__ == "__main__":
-    {"give": give, "take": take}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1] == "give":
+        give(*sys.argv[2:])
+    else:
+        take(*sys.argv[2:])

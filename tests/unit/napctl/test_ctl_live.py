@@ -32,7 +32,7 @@ def test_a_row_has_name_bar_per_cent_amount_rate_time_and_sources() -> None:
 def test_several_have_a_total() -> None:
     rows = [download(1, state="active", bytes_done=32_100_000, bytes_per_s=3_210_000.0), done(2)]
     total = drawn(rows)[-1]
-    for part in ("1 of 2 downloads ended", "75%", "96.3 MB of 128 MB", "3.2 MB/s", "0:10"):
+    for part in ("1 of 2 ended", "75%", "96.3 MB of 128 MB", "3.2 MB/s", "0:10"):
         assert part in total
 
 

@@ -32,20 +32,17 @@ def test_an_error_document_is_exact_but_valid_utf8() -> None:
     assert document == {"schema": 1, "error": error}
 
 
-class Failing(io.TextIOWrapper):
+class Failing(io.StringIO):
+    """A stream whose every flush fails."""
+
     def __init__(self, error: OSError) -> None:
-        super().__init__(io.BytesIO(), encoding="ascii")
+        super().__init__()
         self._error = error
         self.tried = 0
 
     def flush(self) -> None:
-        if not self.closed and hasattr(self, "_error"):
-            self.tried += 1
-            raise self._error
-
-    def close(self) -> None:
-        del self._error
-        super().close()
+        self.tried += 1
+        raise self._error
 
 
 def test_after_the_reader_has_left_nothing_more_is_tried() -> None:
@@ -56,14 +53,12 @@ def test_after_the_reader_has_left_nothing_more_is_tried() -> None:
     output.document(b"{}")
     assert output.closed
     assert stdout.tried == 1
-    stdout.close()
 
 
 def test_a_full_disk_under_standard_output_is_an_error() -> None:
     stdout = Failing(OSError(28, "No space left on device"))
     with pytest.raises(NapError, match="No space left"):
         Output(stdout, io.StringIO()).lines(["a"])
-    stdout.close()
 
 
 def test_a_name_that_the_encoding_lacks_is_written_out() -> None:

@@ -155,4 +155,4 @@ class SlotsMachine(RuleBasedStateMachine):
 
 
 SlotsMachine.TestCase.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
-test_slots_against_a_model = SlotsMachine.TestCase
+TestSlots = SlotsMachine.TestCase

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from napd.errors import DiskFailed
 from napd.peer.shares.watching import ShareWatch, Watcher
-from tests.support.sharing import Make, Sharing, age, content_of
+from tests.support.sharing import Make, Sharing, age, content_of, unreadable_now
 from tests.support.waiting import Eventually
 
 #: Seconds from a file's being closed until it shows (issue 2).
@@ -51,7 +50,7 @@ async def test_a_rename_is_seen_without_reading_the_file_again_first(
     (folder / "a").write_bytes(b"a")
     await sharing.shares.add(folder, None, ())
     await eventually(lambda: sharing.names() == ["a"])
-    monkeypatch.setattr("napd.peer.shares.hashing.open_file", _never)
+    monkeypatch.setattr("napd.peer.shares.hashing.open_file", unreadable_now)
     (folder / "a").rename(folder / "b")
     await eventually(lambda: sharing.names() == ["b"], "renamed", VISIBLE_S)
     (folder / "b").chmod(0o600)
@@ -230,10 +229,11 @@ async def test_a_missing_directory_is_unavailable_and_comes_back_unread(
     sharing.ahead = 10.0
     await sharing.shares.add(folder, None, ())
     await eventually(lambda: sharing.names() == ["a"])
-    monkeypatch.setattr("napd.peer.shares.hashing.open_file", _never)
-    folder.rename(tmp_path / "unmounted")
+    monkeypatch.setattr("napd.peer.shares.hashing.open_file", unreadable_now)
+    os.rename(folder, tmp_path / "unmounted")
     await eventually(lambda: sharing.row("music").state == "unavailable" and sharing.entries() == [])
-    assert (await sharing.shares.check(str(folder / "a"))).reason == "the share is unavailable: No such file or directory"
+    said = await sharing.shares.check(str(folder / "a"))
+    assert said.reason == "the share is unavailable: No such file or directory"
     assert sharing.shares.totals().listings == sharing.shares.totals().hashing == 0
     (tmp_path / "unmounted").rename(folder)
     await eventually(lambda: sharing.names() == ["a"])
@@ -249,8 +249,8 @@ async def test_where_a_link_has_come_to_stand_nothing_is_shared(
     (folder / "a").write_bytes(b"a")
     await sharing.shares.add(folder, None, ())
     await eventually(lambda: sharing.names() == ["a"])
-    folder.rename(tmp_path / "moved")
-    folder.symlink_to(tmp_path / "moved")
+    os.rename(folder, tmp_path / "moved")
+    os.symlink(tmp_path / "moved", folder)
     await eventually(lambda: sharing.row("music").state == "unavailable" and sharing.entries() == [])
 
 
@@ -285,7 +285,7 @@ async def test_the_periodic_rescan_finds_what_no_event_told(
     assert not sharing.events("share.watch_failed")
 
 
-async def test_what_is_hidden_partial_or_a_link_never_shows(
+async def test_what_is_hidden_partial_or_a_linkunreadable_now_shows(
     sharing: Sharing, folder: Path, eventually: Eventually
 ) -> None:
     await sharing.shares.add(folder, None, ())
@@ -306,7 +306,7 @@ async def test_files_and_folders_of_every_name(sharing: Sharing, folder: Path, e
     odd = b"caf\xe9"
     names = [
         b"plain name.txt",
-        b"it's \"quoted\" `here`",
+        b'it\'s "quoted" `here`',
         b"line\nbreak\ttab",
         "\U0001f3b5 emoji \U0001f468\u200d\U0001f469".encode(),
         "e\u0301 decomposed".encode(),
@@ -325,8 +325,7 @@ async def test_files_and_folders_of_every_name(sharing: Sharing, folder: Path, e
     for number, name in enumerate(names):
         for path in (name, odd + b"/" + name):
             if path != odd:
-                with open(bytes(folder) + b"/" + path, "wb") as file:
-                    file.write(b"%d" % number)
+                (folder / os.fsdecode(path)).write_bytes(b"%d" % number)
     await eventually(lambda: sharing.row("music").listings == 2 * len(names) - 1)
     shown = {entry.name for entry in sharing.entries()}
     assert shown == {name.decode(errors="replace") for name in names}
@@ -340,24 +339,21 @@ async def test_files_and_folders_of_every_name(sharing: Sharing, folder: Path, e
 async def test_two_names_that_look_the_same_outside_are_one_entry_until_both_are_gone(
     sharing: Sharing, folder: Path, eventually: Eventually
 ) -> None:
-    paths = [bytes(folder) + b"/caf\xe9", bytes(folder) + b"/caf\xe8"]
+    paths = [folder / os.fsdecode(name) for name in (b"caf\xe9", b"caf\xe8")]
     for path in paths:
-        with open(path, "wb") as file:
-            file.write(b"same")
+        path.write_bytes(b"same")
     await sharing.shares.add(folder, None, ())
     await eventually(lambda: sharing.row("music").listings == 2)
     assert sharing.names() == ["caf\ufffd"]
     assert sharing.shares.position().listings == 1
-    os.unlink(paths[0])
+    paths[0].unlink()
     await eventually(lambda: sharing.row("music").listings == 1)
     assert sharing.names() == ["caf\ufffd"]
-    os.unlink(paths[1])
+    paths[1].unlink()
     await eventually(lambda: sharing.names() == [])
 
 
-async def test_folders_too_deep_to_be_told_are_skipped(
-    sharing: Sharing, folder: Path, eventually: Eventually
-) -> None:
+async def test_folders_too_deep_to_be_told_are_skipped(sharing: Sharing, folder: Path, eventually: Eventually) -> None:
     at = os.open(folder, os.O_RDONLY)
     for _ in range(12):
         os.mkdir("d" * 200, dir_fd=at)
@@ -373,9 +369,7 @@ async def test_folders_too_deep_to_be_told_are_skipped(
     assert skipped.reason == "its path is longer than 2048 characters"
 
 
-async def test_empty_files_and_files_about_a_chunk_long(
-    sharing: Sharing, folder: Path, eventually: Eventually
-) -> None:
+async def test_empty_files_and_files_about_a_chunk_long(sharing: Sharing, folder: Path, eventually: Eventually) -> None:
     chunk = 1 << 20
     for size in (0, 1, chunk - 1, chunk, chunk + 1):
         (folder / str(size)).write_bytes(b"\x5a" * size)
@@ -383,8 +377,3 @@ async def test_empty_files_and_files_about_a_chunk_long(
     await eventually(lambda: len(sharing.entries()) == 5)
     for entry in sharing.entries():
         assert (entry.content, entry.size) == (content_of(b"\x5a" * entry.size), int(entry.name))
-
-
-def _never(root: bytes, path: bytes) -> int:
-    # Neither tells the hashers anything about the file, nor lets them read it.
-    raise DiskFailed("not now")

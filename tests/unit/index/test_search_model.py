@@ -1,0 +1,302 @@
+"""Whatever peers announce, withdraw, and however they come and go: a search finds what a plain look through all would find."""
+
+from __future__ import annotations
+
+import re
+from math import log2
+from typing import Any
+
+from attrs import define, field
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from napd.model import EVERYONE
+from napd.wire import index as wire
+from napd.wire.catalogue import Entry, Media
+from tests.support.index_script import IndexScript, PeerScript, content
+
+USERS = ("ann", "bob", "cat", "dan")
+WORDS = ("red", "green", "redder")
+
+words = st.sampled_from(WORDS)
+names = st.builds(
+    lambda parts, ext: "-".join(parts) + ext,
+    st.lists(words, min_size=1, max_size=3),
+    st.sampled_from([".mp3", ".txt", ""]),
+)
+folders = st.lists(words, min_size=1, max_size=3).map("/".join)
+audiences = st.sampled_from([(EVERYONE,)] * 6 + [("@account-1",), ("@account-2", "@account-3"), ("staff",)])
+medias = st.sampled_from([Media()] * 3 + [Media(bitrate_kbps=128), Media(duration_s=9.5, bitrate_kbps=320)])
+entries = st.builds(
+    Entry,
+    content=st.integers(0, 4).map(content),
+    size=st.sampled_from([0, 10, 1000, 1_000_000]),
+    folder=folders,
+    name=names,
+    audience=audiences,
+    media=medias,
+)
+
+
+@define
+class Typed:
+    """One piece of a query, as typed and as meant."""
+
+    kind: str
+    words: tuple[str, ...]
+    excluded: bool
+
+    def text(self) -> str:
+        shown = {"word": self.words[0], "prefix": f"{self.words[0][:3]}*", "phrase": '"' + " ".join(self.words) + '"'}
+        return ("-" if self.excluded else "") + shown[self.kind]
+
+    def fits(self, components: list[list[str]]) -> bool:
+        if self.kind == "word":
+            return any(self.words[0] in tokens for tokens in components)
+        if self.kind == "prefix":
+            return any(token.startswith(self.words[0][:3]) for tokens in components for token in tokens)
+        size = len(self.words)
+        return any(
+            tuple(tokens[at : at + size]) == self.words for tokens in components for at in range(len(tokens) - size + 1)
+        )
+
+
+pieces = st.builds(
+    Typed,
+    kind=st.sampled_from(["word", "word", "prefix", "phrase"]),
+    words=st.lists(words, min_size=1, max_size=2).map(tuple),
+    excluded=st.sampled_from([False, False, False, True]),
+)
+queries = st.lists(pieces, min_size=1, max_size=2).filter(lambda found: any(not piece.excluded for piece in found))
+filters = (
+    st.just({})
+    | st.just({})
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "ext": st.sampled_from([("mp3",), (".TXT", "pdf")]),
+            "type": st.sampled_from(["audio", "document"]),
+            "min_size": st.sampled_from([1, 11, 1000]),
+            "max_size": st.sampled_from([0, 10, 999]),
+            "min_bitrate": st.sampled_from([1, 129, 320]),
+            "user": st.sampled_from(USERS),
+        },
+    )
+)
+
+
+def tokens_of(entry: Entry) -> list[list[str]]:
+    return [re.findall("[a-z0-9]+", part) for part in [*entry.folder.split("/")[-2:], entry.name]]
+
+
+@define
+class Model:
+    """Accounts online and what each holds: a dictionary."""
+
+    online: dict[str, set[Entry]] = field(factory=dict)
+
+    def search(self, asker: str, typed: list[Typed], sort: str, wished: dict[str, Any]) -> list[tuple[Any, ...]]:
+        token = f"@account-{USERS.index(asker) + 1}"
+        offers = [
+            (user, entry)
+            for user, held in self.online.items()
+            for entry in held
+            if user != asker and (EVERYONE in entry.audience or token in entry.audience)
+        ]
+        own = {entry.content for entry in self.online.get(asker, ())}
+        found = []
+        for one in {entry.content for _, entry in offers} - own:
+            result = self._result([offer for offer in offers if offer[1].content == one], typed, sort, wished)
+            if result is not None:
+                found.append(result)
+        return [row for _, row in sorted(found)]
+
+    def _result(
+        self, offers: list[tuple[str, Entry]], typed: list[Typed], sort: str, wished: dict[str, Any]
+    ) -> tuple[Any, Any] | None:
+        matching = [
+            entry
+            for user, entry in offers
+            if wished.get("user", user) == user
+            and all(piece.fits(tokens_of(entry)) != piece.excluded for piece in typed)
+            and meets(wished, entry.name, entry.size, entry.media)
+        ]
+        if not matching:
+            return None
+        name = most(offers, lambda entry: entry.name)
+        folder = most([offer for offer in offers if offer[1].name == name], lambda entry: entry.folder)
+        size = most(offers, lambda entry: entry.size)
+        described = [offer for offer in offers if offer[1].media != Media()]
+        media = (
+            Media(*most(described, lambda entry: (entry.media.duration_s, entry.media.bitrate_kbps)))
+            if described
+            else Media()
+        )
+        shown = [entry for _, entry in offers if (entry.name, entry.folder) == (name, folder)][0]
+        if not meets(wished, name, size, media) or any(p.excluded and p.fits(tokens_of(shown)) for p in typed):
+            return None
+        users = sorted({user for user, _ in offers})
+        content_id = offers[0][1].content
+        place = {
+            "best": -(max(points(typed, entry) for entry in matching) + round(1000 * log2(1 + len(users)))),
+            "sources": -len(users),
+            "size": -size,
+            "name": name,
+        }[sort]
+        told = {
+            key: value
+            for key, value in (("duration_s", media.duration_s), ("bitrate_kbps", media.bitrate_kbps))
+            if value is not None
+        }
+        return (place, content_id), (content_id, name, folder, size, len(users), tuple(users), told)
+
+
+def meets(wished: dict[str, Any], name: str, size: int, media: Media) -> bool:
+    ext = name.rpartition(".")[2] if "." in name else ""
+    return (
+        ("ext" not in wished or ext in {one.strip(".").lower() for one in wished["ext"]})
+        and ("type" not in wished or {"mp3": "audio", "txt": "document"}.get(ext) == wished["type"])
+        and wished.get("min_size", 0) <= size <= wished.get("max_size", 1 << 60)
+        and (media.bitrate_kbps or 0) >= wished.get("min_bitrate", 0)
+    )
+
+
+def most(offers: list[tuple[str, Entry]], claim: Any) -> Any:
+    votes: dict[Any, set[str]] = {}
+    for user, entry in offers:
+        votes.setdefault(claim(entry), set()).add(user)
+    return min(
+        votes,
+        key=lambda value: (-len(votes[value]), tuple(v or 0 for v in value) if isinstance(value, tuple) else value),
+    )
+
+
+def points(typed: list[Typed], entry: Entry) -> int:
+    name = tokens_of(entry)[-1]
+    wanted: list[Typed] = []
+    for piece in typed:
+        if not piece.excluded and piece.text() not in [other.text() for other in wanted]:
+            wanted.append(piece)
+    # A phrase of one word is that word.
+    unique = {
+        (
+            ("word" if len(p.words) == 1 and p.kind == "phrase" else p.kind),
+            p.words if p.kind == "phrase" else p.words[:1] if p.kind == "word" else (p.words[0][:3],),
+        ): p
+        for p in reversed(wanted)
+    }
+    wanted = [piece for piece in wanted if piece in unique.values()]
+    asked = sum(len(p.words) if p.kind == "phrase" else 1 for p in wanted if p.fits([name]))
+    total = 2000 * min(asked, len(name)) // len(name) if name else 0
+    if len(wanted) > 1 and in_order(wanted, name):
+        total += 1000
+    return total
+
+
+def in_order(wanted: list[Typed], name: list[str]) -> bool:
+    """All of it one after the other: what is typed as words has to end where a word ends."""
+    pattern = "".join(
+        f" {piece.words[0][:3]}"
+        if piece.kind == "prefix"
+        else f" {' '.join(piece.words[:1] if piece.kind == 'word' else piece.words)} "
+        for piece in wanted
+    ).replace("  ", " ")
+    return pattern in f" {' '.join(name)} "
+
+
+class SearchMachine(RuleBasedStateMachine):
+    @initialize(first=st.lists(st.lists(entries, min_size=4, max_size=8), min_size=4, max_size=4))
+    def begin(self, first: list[list[Entry]]) -> None:
+        self.index = IndexScript()
+        self.model = Model()
+        # Everybody comes once, in order, so that everybody's account id is known.
+        self.peers = {user: self.index.online(user, *held) for user, held in zip(USERS, first, strict=True)}
+        self.model.online = {user: set(peer.entries) for user, peer in self.peers.items()}
+
+    @rule(
+        user=st.sampled_from(USERS),
+        add=st.lists(entries, min_size=1, max_size=6),
+        reset=st.sampled_from([False, False, True]),
+    )
+    def announce(self, user: str, add: list[Entry], reset: bool) -> None:
+        peer = self.peers[user]
+        if user in self.model.online:
+            peer.announce(*add, reset=reset or not peer.revision)
+            assert peer.all(wire.Ack)[-1].revision == peer.revision
+            self.model.online[user] = set(peer.entries)
+
+    @rule(user=st.sampled_from(USERS), data=st.data())
+    def withdraw(self, user: str, data: st.DataObject) -> None:
+        peer = self.peers[user]
+        if user in self.model.online and peer.entries:
+            gone = data.draw(st.lists(st.sampled_from(sorted(peer.entries, key=repr)), max_size=3))
+            peer.announce(withdraw=tuple(gone))
+            self.model.online[user] = set(peer.entries)
+
+    @rule(user=st.sampled_from(USERS))
+    def leave(self, user: str) -> None:
+        if self.model.online.pop(user, None) is not None:
+            self.peers[user].leave()
+
+    @rule(user=st.sampled_from(USERS))
+    def come_back(self, user: str) -> None:
+        """With the same catalogue: nothing is announced again."""
+        peer = self.peers[user]
+        peer.connect()
+        welcome = peer.login()
+        assert welcome.digest == peer.digest
+        self.model.online[user] = set(peer.entries)
+
+    @rule(user=st.sampled_from(USERS), add=st.lists(entries, max_size=3))
+    def come_back_with_more(self, user: str, add: list[Entry]) -> None:
+        peer = self.peers[user]
+        if not peer.revision:
+            return
+        peer.connect()
+        before = peer.revision
+        step = peer.step(*add)
+        welcome = peer.login()
+        if welcome.revision == before:
+            peer.say(step)
+        self.model.online[user] = set(peer.entries)
+
+    @rule(
+        user=st.sampled_from(USERS),
+        typed=queries,
+        sort=st.sampled_from(["best", "sources", "size", "name"]),
+        wished=filters,
+        limit=st.sampled_from([1, 2, 100]),
+    )
+    def search(self, user: str, typed: list[Typed], sort: str, wished: dict[str, Any], limit: int) -> None:
+        if user not in self.model.online:
+            return
+        query = " ".join(piece.text() for piece in typed)
+        rows: list[tuple[Any, ...]] = []
+        cursor: str | None = None
+        while True:
+            self.index.wait(1, step=1)
+            page = self.peers[user].search(query, sort=sort, limit=limit, cursor=cursor, **wished)
+            rows += [(r.content, r.name, r.folder, r.size, r.sources, r.users, r.media) for r in page.results]
+            assert page.truncated == (page.next is not None)
+            cursor = page.next
+            if cursor is None:
+                break
+        assert rows == self.model.search(user, typed, sort, wished)
+
+    @invariant()
+    def figures_add_up(self) -> None:
+        for peer in getattr(self, "peers", {}).values():
+            # Nobody is silent.
+            if not peer.gone:
+                peer.say(wire.Pong())
+        if hasattr(self, "model"):
+            presence = self.index.services.presence
+            assert presence.listings == sum(len(held) for held in self.model.online.values())
+            assert presence.bytes == sum(entry.size for held in self.model.online.values() for entry in held)
+            assert presence.contents == len({entry.content for held in self.model.online.values() for entry in held})
+            assert self.index.faults == []
+
+
+TestSearch = SearchMachine.TestCase
+TestSearch.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
