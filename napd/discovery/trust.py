@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import ConfigurationError, NapError
+from ..errors import ConfigurationError, DiskFailed, NapError
 from ..model import PeerId
 from ..net.identity import PublicKey
 
@@ -25,6 +26,8 @@ class KnownIndexes:
             lines = []
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"{path} is not text", "mend or remove it") from error
         for number, line in enumerate(lines, 1):
             try:
                 address, key = line.split()
@@ -45,15 +48,24 @@ class KnownIndexes:
         return next((key for key in self._keys.values() if key.id == index), None)
 
     def remember(self, address: str, key: PublicKey) -> bool:
-        """Whether that is news. A different key at a known address is the caller's to refuse, not to pass here."""
+        """Whether that is news. A different key at a known address is the caller's to refuse, not to pass here.
+
+        :raises DiskFailed: it cannot be written down.
+        """
         known = self._keys.get(address)
         if known is not None and known.id == key.id:
             return False
+        self._save({**self._keys, address: key})
         self._keys[address] = key
-        temporary = self._path.with_name(self._path.name + ".new")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(f"{where} {which.to_text()}\n" for where, which in sorted(self._keys.items()))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._path)
         return True
+
+    def _save(self, keys: Mapping[str, PublicKey]) -> None:
+        temporary = self._path.with_name(self._path.name + ".new")
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.writelines(f"{where} {which.to_text()}\n" for where, which in sorted(keys.items()))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self._path)
+        except OSError as error:
+            raise DiskFailed(f"{self._path} cannot be written: {error.strerror}") from error

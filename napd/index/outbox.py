@@ -65,8 +65,8 @@ class Outbox:
             self._link.abort(Unreachable("the link ended before it was up"))
             return
         self._close()
-        self._link.hang_up(last)
         self._cut = self._clock.callLater(LAST_WORD_S, self._link.abort, Unreachable("the last word was not read"))
+        self._link.hang_up(last)
 
     def abort(self, why: NapError) -> None:
         if self._open:

@@ -12,7 +12,7 @@ from pyroaring import BitMap
 #: Terms that one prefix may stand for; of more, those in the most names.
 MAX_PREFIX_TERMS = 2_000
 #: New terms are sorted into a short list, which goes into the long one when it has so many.
-_RECENT = 4_096
+RECENT = 4_096
 
 
 @frozen
@@ -79,12 +79,12 @@ class _SortedTerms:
             self._gone.discard(term)
             return
         insort(self._recent, term)
-        if len(self._recent) >= _RECENT:
+        if len(self._recent) >= RECENT:
             self._merge()
 
     def remove(self, term: str) -> None:
         self._gone.add(term)
-        if len(self._gone) >= _RECENT:
+        if len(self._gone) >= RECENT:
             self._merge()
 
     def beginning(self, prefix: str) -> Iterator[str]:

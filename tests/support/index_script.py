@@ -317,8 +317,7 @@ class PeerScript:
         assert len(found) == 1, f"one {kind.__name__} expected among {messages}"
         return found[0]
 
-    @property
-    def gone(self) -> bool:
+    def is_gone(self) -> bool:
         """The index has closed the connection."""
         lost: bool = self.transport.lost
         return lost

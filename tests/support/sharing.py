@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,12 +34,6 @@ def unreadable_now(root: bytes, path: bytes) -> int:
     raise DiskFailed("not now")
 
 
-def age(path: Path, seconds: float = 3600.0) -> None:
-    """Let the file look unmodified for a while. (Its change time is now, whatever one does.)"""
-    then = time.time() - seconds
-    os.utime(path, (then, then))
-
-
 @define
 class Sharing:
     """One peer's shares and what was heard of them.
@@ -56,6 +49,7 @@ class Sharing:
     faults: list[tuple[str, Failure]] = field(factory=list)
     heard: list[Event] = field(factory=list)
     changes: int = 0
+    told: int = 0
     stopped: bool = False
     shares: Shares = field(init=False)
     background: Background = field(init=False)
@@ -91,6 +85,7 @@ class Sharing:
 
     def _changed(self) -> None:
         self.changes += 1
+        self.told = self.shares.position().revision
 
     # --- What is seen from outside ---------------------------------------------------------------
 

@@ -20,6 +20,9 @@ from .identity import Identity
 KEPT_S = 30 * 86_400.0
 #: So many of them at most, so that a directory of ever new files does not fill the disk.
 KEPT_ORPHANS = 100_000
+#: After so many changes, each soon after the one before, a file is hashed only when it is quiet: hashing what is
+#: written again and again, each time anew, would be endless work.
+RESTLESS = 3
 
 _media = msgspec.json.Decoder(Media)
 
@@ -56,7 +59,7 @@ class HashCache:
         ).fetchone()
         return None if found is None else HashRow(*found)
 
-    def begin(self, identity: Identity, due: float, restless: bool) -> HashRow:
+    def begin(self, identity: Identity, due: float, restless: int) -> HashRow:
         """A state of a file that was never seen."""
         made = self._db.execute(
             "INSERT INTO hash (device, inode, size, mtime_ns, ctime_ns, due, restless) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -188,8 +191,10 @@ class HashCache:
         self._db.execute("UPDATE hash SET doubtful = ?, due = ?, failed = NULL WHERE id = ?", (left, due, known.id))
         return True
 
-    def put_off(self, row: int, due: float, restless: bool) -> None:
-        self._db.execute("UPDATE hash SET due = ?, restless = restless OR ? WHERE id = ?", (due, restless, row))
+    def put_off(self, row: int, due: float, *, vain: bool) -> None:
+        """Not before `due`. `vain`: it has been read and was another file afterwards."""
+        restless = RESTLESS if vain else 0
+        self._db.execute("UPDATE hash SET due = ?, restless = max(restless, ?) WHERE id = ?", (due, restless, row))
 
     def fail(self, row: int, reason: str) -> None:
         self._db.execute("UPDATE hash SET due = NULL, failed = ? WHERE id = ?", (reason, row))

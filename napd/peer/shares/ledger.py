@@ -16,10 +16,10 @@ from attrs import define
 
 from ...model import ContentId
 from ...wire.catalogue import Entry
-from .cache import HashCache, HashRow
+from .cache import RESTLESS, HashCache, HashRow
 from .catalogue import KEPT_TOMBSTONES, CatalogueLog
 from .hashing import Changed, Failed, Hashed, Outcome, Work
-from .identity import Identity, quiet_at, settles_at
+from .identity import QUIET_S, Identity, quiet_at, settles_at
 from .opening import join
 from .records import FILE_AT, FILES_BELOW, FILES_OF_HASH, Cursor, FileRow, ShareCounts, ShareRecord, Snapshot
 from .walk import Bitmap, Found, folder_text, wire_text
@@ -197,7 +197,7 @@ class Ledger:
                 pass  # the same state was worked on twice, which changes nothing
             case Changed(vain=vain):
                 # The share looks at it again and finds another state; this is in case that comes to nothing.
-                self._cache.put_off(known.id, now + 1.0, vain)
+                self._cache.put_off(known.id, now + QUIET_S, vain=vain)
             case Failed(reason=reason):
                 self._cache.fail(known.id, reason)
                 self._list_all(known.id, None, waiting=False)
@@ -222,7 +222,7 @@ class Ledger:
             # It failed, or its share was away.
             due = settles_at(found.status, now) if known.content else quiet_at(found.status, now)
             self._cache.schedule(known.id, max(now, due))
-        elif found.closed and not known.restless and known.content is None and known.due > now:
+        elif found.closed and known.restless < RESTLESS and known.content is None and known.due > now:
             self._cache.schedule(known.id, now)
 
     def _take_changed(self, share: int, file: FileRow | None, found: Found, now: float) -> int:
@@ -230,18 +230,17 @@ class Ledger:
         identity = Identity.of(found.status)
         known = self._cache.find(identity)
         content = known.content if known is not None else None
-        restless = False
+        restless = 0
         if content is None and file is not None:
             if file.identity.same_but_for_ctime(identity):
                 content = file.content
             elif file.identity.changed_soon_after(identity):
-                # Hashing what is written again and again, each time anew, would be endless work.
-                restless = file.hash.restless == 1 or file.hash.content is not None
+                restless = file.hash.restless + (file.hash.content is not None)
         if content is None:
             content = self._cache.earlier(identity)
         if content is not None:
             due = max(now, settles_at(found.status, now))
-        elif found.closed and not restless:
+        elif found.closed and restless < RESTLESS:
             due = now
         else:
             due = quiet_at(found.status, now)

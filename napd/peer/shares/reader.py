@@ -95,8 +95,8 @@ class Reader:
     def __init__(self, path: Path) -> None:
         uri = f"{path.absolute().as_uri()}?mode=ro"
         self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-        # A list that is sent whole runs ahead of the floor: how far it has come, and where the floor was at its begin.
-        self._run_to = 0
+        # A list that is sent whole begins below the floor: where its steps have led to, and the floor at its begin.
+        self._run: set[int] = set()
         self._run_floor = 0
 
     def close(self) -> None:
@@ -150,8 +150,9 @@ class Reader:
         if after == revision:
             return None
         if after == 0:
-            self._run_to, self._run_floor = 0, floor
-        if after > revision or (after < floor and (after > self._run_to or floor != self._run_floor)):
+            self._run, self._run_floor = {0}, floor
+        running = after in self._run and floor == self._run_floor
+        if after > revision or (after < floor and not running):
             raise LookupError(f"the log of changes leads from revision {floor} to {revision}, not from {after}")
         # Who begins with nothing need not be told what is gone.
         rows = self._db.execute(
@@ -168,6 +169,6 @@ class Reader:
                 reached = rows[place - 1][0]
                 break
             (add if files else withdraw).append(_entry.decode(entry))
-        if after <= self._run_to:
-            self._run_to = max(self._run_to, reached)
+        if running and reached < floor:
+            self._run.add(reached)
         return CatalogueStep(reached, add, withdraw, digest if reached == revision else None)

@@ -3,9 +3,9 @@
 share   a shared directory. Name and directory are null while what it listed is being taken away.
 hash    what is known of one state of one file (see `identity`): its content once all of it is hashed. `due`: when
         the next part may be read (null: nothing to do); `doubtful`: so many leading chunks were read while the file was
-        young and are to be read again; `restless`: it was read in vain, so it must be quiet first; `failed`: why it
-        cannot be read; `orphaned`: since when no file has been in this state (it is kept a while); `media`: what
-        is known of a recording or picture, as JSON.
+        young and are to be read again; `restless`: so many states just before this one were read and soon outdated;
+        `failed`: why it cannot be read; `orphaned`: since when no file has been in this state (it is kept a while);
+        `media`: what is known of a recording or picture, as JSON.
 digests the chunk digests of a hash by group (1,024 chunks), as far as they are known.
 entry   one row for each catalogue entry there ever was, with the number of its last change; `files` counts the files
         that stand behind it. None: it is withdrawn, and the row (a tombstone) is there to tell that.

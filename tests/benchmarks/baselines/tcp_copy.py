@@ -24,7 +24,7 @@ def take(port: str, target: str, synced: str) -> None:
     buffer = memoryview(bytearray(BLOCK_BYTES))
     writing = create(target)
     with socket.create_connection(("127.0.0.1", int(port))) as connection:
-        while size := connection.recv_into(buffer):
+        while size := connection.recv_into(buffer, 0, socket.MSG_WAITALL):
             write_all(writing, buffer[:size])
     keep(writing, synced=synced == "synced")
     say("done")

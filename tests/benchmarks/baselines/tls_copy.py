@@ -17,14 +17,12 @@ from zope.interface import implementer
 from napd.net.identity import new_identity
 from napd.net.tls import client_factory, server_factory
 
-from .copying import create, keep, write_all
+from .copying import BLOCK_BYTES, create, keep, write_all
 from .turns import say, wait_for_end, wait_for_go
 
 ALPN = b"nap-bench/1"
 #: As the daemon hands bytes to the transport.
 SEND_BYTES = 64 << 10
-#: Bytes collected before they are written: TLS delivers 16 KiB at a time.
-WRITE_BYTES = 1 << 20
 
 reactor: Any = global_reactor
 
@@ -68,14 +66,17 @@ class Taking(Protocol):
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._pieces: list[bytes] = []
+        self._block = memoryview(bytearray(BLOCK_BYTES))
         self._held = 0
 
     def dataReceived(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self._held += len(data)
-        if self._held >= WRITE_BYTES:
+        mine = data[: BLOCK_BYTES - self._held]
+        self._block[self._held : self._held + len(mine)] = mine
+        self._held += len(mine)
+        if self._held == BLOCK_BYTES:
             self._write()
+            self._block[: len(data) - len(mine)] = data[len(mine) :]
+            self._held = len(data) - len(mine)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._write()
@@ -84,8 +85,7 @@ class Taking(Protocol):
         reactor.stop()
 
     def _write(self) -> None:
-        write_all(self._descriptor, b"".join(self._pieces))
-        self._pieces.clear()
+        write_all(self._descriptor, self._block[: self._held])
         self._held = 0
 
 

@@ -16,6 +16,7 @@ from napd.errors import NoSpace
 from napd.model import DownloadState, Priority
 from napd.peer.disk import Disk
 from napd.peer.queue import Item
+from napd.peer.views import source_rows
 from tests.support.memory import MemoryNetwork
 from tests.support.swarm import Node, Town, run_until
 
@@ -434,3 +435,34 @@ def test_a_finished_file_that_was_removed_is_fetched_again(swarm: Swarm) -> None
     assert bob.get(content) == [item]
     swarm.until(lambda: len(bob.events("download.finished")) == 2)
     assert saved(item) == data_of(2 * MIB)
+
+
+def test_a_source_that_is_not_who_the_index_said_is_refused(swarm: Swarm) -> None:
+    ada, bob, impostor = swarm.node("ada"), swarm.node("bob"), swarm.node("impostor")
+    content = ada.library.add("file.bin", data_of(100))
+    # Whoever answers at ada's address proves another key.
+    swarm.network.close(ada.address)
+    swarm.network.listen(ada.address, impostor.key, {b"nap-peer/1": impostor._serve})
+
+    (item,) = bob.get(content)
+    swarm.until(lambda: item.state is DownloadState.WAITING, seconds=60)
+
+    assert item.bytes_received == 0
+    (row,) = source_rows(bob.downloads, bob.sources, item, swarm.clock.seconds())
+    assert row.state in ("idle", "backing_off")
+    assert impostor.events("upload.started") == []
+
+
+@pytest.mark.parametrize("end", ["up", "down"])
+def test_a_limit_holds_for_all_transfers_together(swarm: Swarm, end: str) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    contents = [ada.library.add(f"{n}.bin", data_of(8 * MIB, n)) for n in range(3)]
+    (ada.up if end == "up" else bob.down).set_rate(4e6)
+    started = swarm.clock.seconds()
+
+    items = bob.get(*contents)
+    swarm.finish(*items)
+
+    took = swarm.clock.seconds() - started
+    assert 24 * MIB / 4e6 * 0.8 < took < 24 * MIB / 4e6 * 1.3
+    assert [saved(item) for item in items] == [data_of(8 * MIB, n) for n in range(3)]

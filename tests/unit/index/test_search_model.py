@@ -1,4 +1,4 @@
-"""Whatever peers announce, withdraw, and however they come and go: a search finds what a plain look through all would find."""
+"""Whatever peers announce, and however they come and go: a search finds what a plain look through all would find."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from napd.model import EVERYONE
 from napd.wire import index as wire
 from napd.wire.catalogue import Entry, Media
-from tests.support.index_script import IndexScript, PeerScript, content
+from tests.support.index_script import IndexScript, content
 
 USERS = ("ann", "bob", "cat", "dan")
 WORDS = ("red", "green", "redder")
@@ -51,6 +51,12 @@ class Typed:
         shown = {"word": self.words[0], "prefix": f"{self.words[0][:3]}*", "phrase": '"' + " ".join(self.words) + '"'}
         return ("-" if self.excluded else "") + shown[self.kind]
 
+    def meaning(self) -> tuple[bool, tuple[str, ...]]:
+        """Whether it is a prefix, and the words that count: a phrase of one word is that word."""
+        if self.kind == "prefix":
+            return True, (self.words[0][:3],)
+        return False, self.words if self.kind == "phrase" else self.words[:1]
+
     def fits(self, components: list[list[str]]) -> bool:
         if self.kind == "word":
             return any(self.words[0] in tokens for tokens in components)
@@ -69,7 +75,7 @@ pieces = st.builds(
     excluded=st.sampled_from([False, False, False, True]),
 )
 queries = st.lists(pieces, min_size=1, max_size=2).filter(lambda found: any(not piece.excluded for piece in found))
-filters = (
+filters: st.SearchStrategy[dict[str, Any]] = (
     st.just({})
     | st.just({})
     | st.fixed_dictionaries(
@@ -133,7 +139,7 @@ class Model:
             if described
             else Media()
         )
-        shown = [entry for _, entry in offers if (entry.name, entry.folder) == (name, folder)][0]
+        shown = next(entry for _, entry in offers if (entry.name, entry.folder) == (name, folder))
         if not meets(wished, name, size, media) or any(p.excluded and p.fits(tokens_of(shown)) for p in typed):
             return None
         users = sorted({user for user, _ in offers})
@@ -173,36 +179,17 @@ def most(offers: list[tuple[str, Entry]], claim: Any) -> Any:
 
 
 def points(typed: list[Typed], entry: Entry) -> int:
+    """What the words are worth, by the rules of docs/explanation/index.md."""
     name = tokens_of(entry)[-1]
-    wanted: list[Typed] = []
-    for piece in typed:
-        if not piece.excluded and piece.text() not in [other.text() for other in wanted]:
-            wanted.append(piece)
-    # A phrase of one word is that word.
-    unique = {
-        (
-            ("word" if len(p.words) == 1 and p.kind == "phrase" else p.kind),
-            p.words if p.kind == "phrase" else p.words[:1] if p.kind == "word" else (p.words[0][:3],),
-        ): p
-        for p in reversed(wanted)
-    }
-    wanted = [piece for piece in wanted if piece in unique.values()]
-    asked = sum(len(p.words) if p.kind == "phrase" else 1 for p in wanted if p.fits([name]))
-    total = 2000 * min(asked, len(name)) // len(name) if name else 0
-    if len(wanted) > 1 and in_order(wanted, name):
+    wanted = list(dict.fromkeys(piece.meaning() for piece in typed if not piece.excluded))
+    # What is typed as words has to end where a word ends; a prefix need not.
+    patterns = [f" {' '.join(words)}" + ("" if is_prefix else " ") for is_prefix, words in wanted]
+    text = f" {' '.join(name)} "
+    asked = sum(len(words) for (_, words), pattern in zip(wanted, patterns, strict=True) if pattern in text)
+    total = 2000 * min(asked, len(name)) // len(name)
+    if len(wanted) > 1 and "".join(patterns).replace("  ", " ") in text:
         total += 1000
     return total
-
-
-def in_order(wanted: list[Typed], name: list[str]) -> bool:
-    """All of it one after the other: what is typed as words has to end where a word ends."""
-    pattern = "".join(
-        f" {piece.words[0][:3]}"
-        if piece.kind == "prefix"
-        else f" {' '.join(piece.words[:1] if piece.kind == 'word' else piece.words)} "
-        for piece in wanted
-    ).replace("  ", " ")
-    return pattern in f" {' '.join(name)} "
 
 
 class SearchMachine(RuleBasedStateMachine):
@@ -288,7 +275,7 @@ class SearchMachine(RuleBasedStateMachine):
     def figures_add_up(self) -> None:
         for peer in getattr(self, "peers", {}).values():
             # Nobody is silent.
-            if not peer.gone:
+            if not peer.is_gone():
                 peer.say(wire.Pong())
         if hasattr(self, "model"):
             presence = self.index.services.presence

@@ -30,6 +30,13 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 @pytest.fixture
 def sharing(make: Make) -> Sharing:
+    """To it every file is old, so that none has to be quiet first."""
+    return make(ahead=10.0)
+
+
+@pytest.fixture
+def punctual(make: Make) -> Sharing:
+    """To it files are as old as they are."""
     return make()
 
 

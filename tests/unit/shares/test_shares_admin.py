@@ -72,13 +72,13 @@ async def test_a_removal_that_was_cut_short_is_finished_at_the_next_start(
     make: Make, folder: Path, eventually: Eventually
 ) -> None:
     (folder / "a").write_bytes(b"a")
-    first = make()
+    first = make(ahead=10.0)
     await first.shares.add(folder, None, ())
     await eventually(lambda: first.names() == ["a"])
     books = first.shares._books
     await books.run(books.ledger.leave, 1)
     await first.stop()
-    second = make()
+    second = make(ahead=10.0)
     await eventually(lambda: second.entries() == [])
     assert second.shares.rows() == []
 

@@ -41,9 +41,15 @@ class Log:
             self.log.save()
 
     def catch_up(self, after: int, copy: set[str], limit_bytes: int = MAX_LINE_BYTES) -> int:
-        """Apply steps to a copy (of names), as an index does; begin anew where the log does not reach back."""
-        digest = None
+        """Apply steps to a copy (of names), as an index does.
+
+        Begin anew where the log does not reach back, and where the digest at the end is not the copy's: that is when
+        the copy is at a revision that a list sent whole has just come by, and so cannot be told from that.
+        """
+        by_name = {entry.name: entry for entry in ENTRIES}
+        whole = False
         while True:
+            whole = whole or after == 0
             try:
                 step = self.reader.step(after, limit_bytes)
             except LookupError:
@@ -56,10 +62,11 @@ class Log:
             assert step.revision > after
             copy.difference_update(entry.name for entry in step.withdraw)
             copy.update(entry.name for entry in step.add)
-            after, digest = step.revision, step.digest
-        if digest is not None:
-            by_name = {entry.name: entry for entry in ENTRIES}
-            assert digest == catalogue_digest(by_name[name] for name in copy)
+            after = step.revision
+            if step.digest not in (None, catalogue_digest(by_name[name] for name in copy)):
+                assert not whole
+                copy.clear()
+                after = 0
         return after
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from attrs import define, field
 from napd.content.digest import CHUNK_BYTES, chunk_digest
 from napd.model import ContentId
 from napd.ops.database import open_database
-from napd.peer.shares.cache import KEPT_S
+from napd.peer.shares.cache import KEPT_S, RESTLESS
 from napd.peer.shares.hasher import LARGE, SMALL
 from napd.peer.shares.hashing import PART_CHUNKS, Changed, Failed, Hashed, Work
 from napd.peer.shares.ledger import Ledger
@@ -133,14 +133,16 @@ def test_one_that_its_writer_has_closed_need_not(books: Books) -> None:
 
 
 def test_one_that_is_closed_again_and_again_must_be_quiet_too(books: Books) -> None:
-    books.see("a", status(mtime=NOW - 0.9, ctime=NOW - 0.9), closed=True)
-    books.hash(b"a", doubtful=1)
-    books.see("a", status(2, mtime=NOW - 0.1, ctime=NOW - 0.1), closed=True)
-    assert books.work() == []
+    for turn in range(RESTLESS):
+        data = b"a" * (turn + 1)
+        books.see("a", status(len(data), mtime=books.now, ctime=books.now), closed=True)
+        books.hash(data, doubtful=1)
+        books.now += 0.5
+    for turn in range(RESTLESS, 9):
+        books.see("a", status(turn + 1, mtime=books.now, ctime=books.now), closed=True)
+        assert books.work() == []
+        books.now += 0.5
     books.now += 0.5
-    books.see("a", status(3, mtime=NOW + 0.4, ctime=NOW + 0.4), closed=True)
-    assert books.work() == []
-    books.now += 1.0
     assert len(books.work()) == 1
 
 

@@ -16,7 +16,7 @@ import pytest
 from napd.content.digest import CHUNK_BYTES, chunk_digest
 from napd.content.manifest import manifest_of
 from tests.support.processes import ROOT
-from tests.support.sharing import Make, age, content_of, unreadable_now
+from tests.support.sharing import Make, content_of, unreadable_now
 from tests.support.waiting import Eventually, until
 
 
@@ -25,7 +25,6 @@ async def test_an_unchanged_share_announces_nothing_after_a_restart(
 ) -> None:
     for number in range(50):
         (folder / str(number)).write_bytes(b"%d" % number)
-        age(folder / str(number))
     first = make(ahead=10.0)
     await first.shares.add(folder, None, ())
     await eventually(lambda: first.row("music").listings == 50)
@@ -46,14 +45,14 @@ async def test_what_changed_while_the_daemon_was_away_is_found(
 ) -> None:
     (folder / "gone").write_bytes(b"gone")
     (folder / "changed").write_bytes(b"before")
-    first = make()
+    first = make(ahead=10.0)
     await first.shares.add(folder, None, ())
     await eventually(lambda: first.names() == ["changed", "gone"])
     await first.stop()
     (folder / "gone").unlink()
     (folder / "changed").write_bytes(b"after")
     (folder / "new").write_bytes(b"new")
-    second = make()
+    second = make(ahead=10.0)
     await eventually(lambda: second.names() == ["changed", "new"])
     assert {e.name: e.content for e in second.entries()}["changed"] == content_of(b"after")
     assert second.shares.position().epoch == first.shares.position().epoch
@@ -63,12 +62,12 @@ async def test_a_share_whose_directory_is_missing_at_the_start_is_remembered(
     make: Make, folder: Path, tmp_path: Path, eventually: Eventually
 ) -> None:
     (folder / "a").write_bytes(b"a")
-    first = make()
+    first = make(ahead=10.0)
     await first.shares.add(folder, "songs", ())
     await eventually(lambda: first.names() == ["a"])
     await first.stop()
     os.rename(folder, tmp_path / "unmounted")
-    second = make()
+    second = make(ahead=10.0)
     await eventually(lambda: second.row("songs").state == "unavailable" and second.entries() == [])
     (tmp_path / "unmounted").rename(folder)
     await eventually(lambda: second.names() == ["a"])
@@ -78,11 +77,11 @@ async def test_a_remembered_share_that_must_not_be_shared_any_more_is_refused(
     make: Make, folder: Path, eventually: Eventually
 ) -> None:
     (folder / "a").write_bytes(b"a")
-    first = make()
+    first = make(ahead=10.0)
     await first.shares.add(folder, None, ())
     await eventually(lambda: first.names() == ["a"])
     await first.stop()
-    second = make(forbidden=[folder / "private"])
+    second = make(ahead=10.0, forbidden=[folder / "private"])
     await eventually(lambda: second.row("music").state == "unavailable" and second.entries() == [])
     assert len(second.events("share.refused")) == 1
 

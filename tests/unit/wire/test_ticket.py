@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napd.errors import Denied
 from napd.model import PeerId
-from napd.net.identity import Identity, PublicKey, new_identity
+from napd.net.identity import Identity, PublicKey, load_identity, new_identity
 from napd.wire.ticket import LEEWAY_S, Claims, check, pack, signed_bytes, unpack
+from tests.support.processes import ROOT
 
 INDEX = new_identity()
 PEER = new_identity()
@@ -167,10 +170,28 @@ def test_check_judges_claims_alone() -> None:
 
 # --- The test vector of docs/reference/tickets.md -------------------------------------------------
 
-INDEX_SEED = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
-PEER_SEED = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
-VECTOR_BODY = (
-    b'{"index":"a3r73d62fg5wbk2zkv66mhw3blwnwiyrgs7dbz23ivpy4g3zf6uq","account":"5f1d7a84db2be6a4","user":"ada",'
-    b'"peer":"32zn5u45yjx44dtaqw3pynf7nnmudej3x7rouykbcph7tyaeyfya","groups":["staff"],"issued":1767225600.0,'
-    b'"expires":1767312000.0,"key":"a3r73d62fg5wbk2zkv66mhw3blwnwiyrgs7dbz23ivpy4g3zf6uq"}'
-)
+
+def vector() -> dict[str, str]:
+    """The document's block of ``name: value`` lines."""
+    text = (ROOT / "docs" / "reference" / "tickets.md").read_text("utf-8")
+    block = text.partition("## Test vector")[2].partition("```\n")[2].partition("```")[0]
+    return dict(line.split(": ", 1) for line in block.splitlines())
+
+
+def test_the_documented_ticket_is_what_we_sign_and_accept(tmp_path: Path) -> None:
+    told = vector()
+    seed = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(told["index private key"]))
+    key = tmp_path / "key.pem"
+    key.write_bytes(seed.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    index = load_identity(key)
+    body = told["claims"].encode()
+
+    assert told["index public key"] == index.private_key.public_key().public_bytes_raw().hex()
+    assert told["index id"] == index.id
+    assert told["signed"] == signed_bytes(body).hex()[: len(told["signed"].rstrip("…"))] + "…"
+    assert told["signature"] == unpack(told["ticket"])[2].hex()
+    assert told["ticket"] == index.sign_ticket(body)
+    decoded = index.public.check_ticket(told["ticket"], peer=PeerId(told["peer id"]), now=1767225600.0)
+    assert msgspec.json.encode(decoded) == body
+    peer_key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(told["peer private key"])).public_key()
+    assert PublicKey.of(peer_key).id == told["peer id"]

@@ -1,0 +1,205 @@
+"""Small parts of the index: multimap, bands, postings, allowances, turns, addresses, cursors."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyroaring import BitMap
+from twisted.internet.task import Clock
+
+from napd.errors import Misuse
+from napd.index import postings
+from napd.index.addresses import candidates, fit_for, is_loopback, plain_host
+from napd.index.bands import Bands
+from napd.index.limits import Allowance
+from napd.index.multimap import Multimap
+from napd.index.order import MAX_NAME_KEY, Cursor, name_key, read_cursor, write_cursor
+from napd.index.postings import Postings
+from napd.index.turns import Turns
+from napd.wire.index import SortOrder
+from tests.support.index_script import content
+
+small = st.integers(0, 5)
+
+
+@given(st.lists(st.tuples(st.booleans(), small, small)))
+def test_a_multimap_is_a_dictionary_of_sets(changes: list[tuple[bool, int, int]]) -> None:
+    multimap, expected = Multimap(), dict[int, set[int]]()
+    for add, key, value in changes:
+        have = expected.setdefault(key, set())
+        if add:
+            assert multimap.add(key, value) is (value not in have)
+            have.add(value)
+        else:
+            assert multimap.discard(key, value) is (value in have)
+            have.discard(value)
+    for key in range(6):
+        assert set(multimap.of(key)) == expected.get(key, set())
+        assert multimap.count(key) == len(expected.get(key, set()))
+        assert (key in multimap) is bool(expected.get(key))
+    assert sorted(multimap) == sorted(key for key, values in expected.items() if values)
+    assert len(multimap) == len(list(multimap))
+
+
+def test_bands_go_from_the_best_held_down() -> None:
+    bands = Bands()
+    bands.put(1, 1)
+    bands.put(2, 3)
+    bands.put(3, 100)
+    assert [list(band) for band in bands.from_the_top() if band] == [[3], [2], [1]]
+    assert not bands.apart(2, 3)
+    assert bands.apart(3, 4)
+    bands.move([2], 3, 4)
+    bands.take(3, 100)
+    assert [list(band) for band in bands.from_the_top() if band] == [[2], [1]]
+
+
+terms = st.lists(st.text("ab", min_size=1, max_size=3), max_size=3)
+
+
+@given(st.lists(st.tuples(st.booleans(), small, terms), max_size=40), st.text("ab", min_size=1, max_size=2))
+def test_postings_find_by_term_and_by_prefix(changes: list[tuple[bool, int, list[str]]], prefix: str) -> None:
+    found, expected = Postings(), dict[str, set[int]]()
+    # Lists so short that they are merged all the time.
+    recent, postings.RECENT = postings.RECENT, 2
+    try:
+        for add, item, some in changes:
+            (found.add if add else found.remove)(item, some)
+            for term in some:
+                (expected.setdefault(term, set()).add if add else expected.setdefault(term, set()).discard)(item)
+        for term, items in expected.items():
+            assert set(found.having(term)) == items
+        beginning = {item for term, items in expected.items() if term.startswith(prefix) for item in items}
+        assert set(found.beginning(prefix).items) == beginning
+    finally:
+        postings.RECENT = recent
+
+
+def test_a_prefix_of_very_many_terms_takes_the_most_used_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postings, "MAX_PREFIX_TERMS", 2)
+    found = Postings()
+    for item in range(10):
+        found.add(item, ["aa", f"ab{item}"])
+    beginning = found.beginning("a")
+    assert beginning.cut
+    assert BitMap(range(10)) == beginning.items
+    assert not found.beginning("aa").cut
+
+
+def test_an_allowance_is_so_many_at_once_and_so_many_in_the_long_run() -> None:
+    clock = Clock()
+    allowance = Allowance.of(clock, 2.0, 3)
+    assert [allowance.take() for _ in range(5)] == [True, True, True, False, False]
+    clock.advance(1.0)
+    assert [allowance.take() for _ in range(3)] == [True, True, False]
+    clock.advance(3600)
+    assert [allowance.take() for _ in range(4)] == [True, True, True, False]
+
+
+def test_turns_go_round_and_one_that_asks_much_waits_behind_those_that_ask_little() -> None:
+    clock = Clock()
+    turns = Turns(clock)
+    served: list[str] = []
+    for n in range(3):
+        turns.add("busy", lambda n=n: served.append(f"busy {n}"))  # type: ignore[misc]
+    turns.add("other", lambda: served.append("other"))
+    assert served == []
+    clock.advance(0)
+    assert served == ["busy 0", "other", "busy 1", "busy 2"]
+
+
+def test_each_turn_is_a_turn_of_the_reactor() -> None:
+    clock = Clock()
+    turns = Turns(clock)
+    served: list[int] = []
+    for n in range(2):
+        turns.add("one", lambda n=n: served.append(n))  # type: ignore[misc]
+    clock.callLater(0, lambda: served.append(-1))
+    clock.advance(0)
+    assert served == [0, -1, 1]
+
+
+def test_what_a_gone_session_waited_for_is_not_done() -> None:
+    clock = Clock()
+    turns = Turns(clock)
+    turns.add("gone", lambda: pytest.fail("it is gone"))
+    turns.drop("gone")
+    clock.advance(0)
+    turns.add("gone", lambda: pytest.fail("it has stopped"))
+    turns.stop()
+    clock.advance(1)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "advertised", "expected"),
+    [
+        ("192.0.2.1", 7000, (), ("192.0.2.1:7000",)),
+        ("192.0.2.1", 0, (), ()),
+        ("192.0.2.1", 0, ("example.org:1", "example.org"), ("example.org:1",)),
+        ("2001:db8::1", 7000, (), ("[2001:db8::1]:7000",)),
+        ("::ffff:192.0.2.1", 7000, ("192.0.2.1",), ("192.0.2.1:7000",)),
+        (
+            "192.0.2.1",
+            7000,
+            ("example.org", "[2001:db8::2]:8", "192.0.2.1:7000"),
+            ("192.0.2.1:7000", "example.org:7000", "[2001:db8::2]:8"),
+        ),
+        (
+            "192.0.2.1",
+            7000,
+            ("0.0.0.0:1", "[::]:1", "224.0.0.1:5", "a b:1", "x\n:1", "a:99999", "http://a/"),
+            ("192.0.2.1:7000",),
+        ),
+    ],
+)
+def test_candidates_are_what_is_seen_and_what_is_advertised(
+    host: str, port: int, advertised: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    assert candidates(host, port, advertised) == expected
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LOCALHOST.", "::ffff:127.0.0.1"])
+def test_loopback_is_recognised_in_every_form(host: str) -> None:
+    assert is_loopback(host)
+    assert not is_loopback("192.0.2.1")
+    assert not is_loopback("example.org")
+
+
+def test_loopback_addresses_are_only_for_those_on_loopback_and_come_first_there() -> None:
+    addresses = ("192.0.2.1:1", "127.0.0.1:1", "[::1]:1")
+    assert fit_for(addresses, local=False) == ("192.0.2.1:1",)
+    assert fit_for(addresses, local=True) == ("127.0.0.1:1", "[::1]:1", "192.0.2.1:1")
+
+
+def test_an_ipv4_address_on_an_ipv6_socket_is_one() -> None:
+    assert plain_host("::ffff:192.0.2.7") == "192.0.2.7"
+    assert plain_host("2001:db8::1") == "2001:db8::1"
+
+
+@pytest.mark.parametrize(
+    ("sort", "key"), [("best", -12345), ("size", -(1 << 46)), ("name", name_key("Ä" * 255)), ("name", "")]
+)
+def test_cursors_fit_the_wire_and_come_back_as_they_were(sort: SortOrder, key: int | str) -> None:
+    cursor = Cursor((key, content(1)), sort)
+    text = write_cursor(cursor)
+    assert len(text) <= 256
+    assert read_cursor(text, sort) == cursor
+
+
+def test_names_are_ordered_by_as_much_as_a_cursor_holds() -> None:
+    assert name_key("apple") < name_key("Banana") < name_key("cherry")
+    assert len(bytes.fromhex(name_key("語" * 255))) == MAX_NAME_KEY
+
+
+@given(st.text(max_size=256))
+def test_a_cursor_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(Misuse):
+        read_cursor(text, "best")
+
+
+def test_a_cursor_of_another_order_is_refused() -> None:
+    text = write_cursor(Cursor((-5, content(1)), "size"))
+    for sort in ("best", "sources", "name"):
+        with pytest.raises(Misuse, match="order"):
+            read_cursor(text, sort)
