@@ -18,6 +18,7 @@ from msgspec import Struct
 from napd.errors import Denied, Misuse, NapError, TimedOut, Unreachable
 from napd.wire.control import INVALID_PARAMS, MAX_LINE_BYTES, METHOD_NOT_FOUND, request_line
 
+from .output import ReaderGone
 from .text import visible
 
 #: sockaddr_un has room for this many bytes of path on Linux, its NUL not counted.
@@ -50,10 +51,6 @@ class Incoming(Struct, frozen=True):
 
 
 _decoder = msgspec.json.Decoder(Incoming)
-
-
-class ReaderGone(Exception):
-    """Nobody reads standard output any more: whoever did has had enough. Raised out of a wait for the daemon."""
 
 
 class Client:

@@ -55,6 +55,7 @@ class Invocation:
         :param streaming: end when nobody reads the output any more, however silent the daemon is.
         """
         path = find_socket(self.socket, program, self.environ)
+        self.output.streaming = streaming
         return Client(path, self.timeout_s, reader=self.output.reader if streaming else None)
 
     def ask(self, method: str, params: Mapping[str, Any] | None = None, *, program: str = PEER) -> bytes:

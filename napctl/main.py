@@ -13,9 +13,8 @@ import click
 from napd import __version__
 from napd.errors import Misuse, NapError, exit_status
 
-from .client import ReaderGone
 from .invocation import Invocation
-from .output import Output
+from .output import Output, ReaderGone
 from .program import COMPLETE_VARIABLE, Entry, LazyGroup, NoCommand, load, timeout_option
 
 cli = LazyGroup(

@@ -15,17 +15,22 @@ from napd.wire.documents import ErrorBody, ErrorDocument
 from .text import visible
 
 
+class ReaderGone(Exception):
+    """Nobody reads standard output any more: whoever did has had enough. Ends a stream."""
+
+
 class Output:
     """The two streams of one run.
 
     When the reader of standard output hangs up (`napctl … | head`), `closed` becomes true and what is written later
-    is dropped: the command's own exit status still counts.
+    is dropped: the command's own exit status still counts. With `streaming` set, writing then raises `ReaderGone`.
     """
 
     def __init__(self, stdout: TextIO, stderr: TextIO) -> None:
         self.stdout = stdout
         self.stderr = stderr
         self.closed = False
+        self.streaming = False
         for stream in (stdout, stderr):
             # Names may hold what the terminal's encoding does not.
             if hasattr(stream, "reconfigure"):
@@ -87,7 +92,10 @@ class Output:
 
     def _failed(self, error: OSError) -> None:
         self.abandon()
-        if error.errno != errno.EPIPE:
+        if error.errno == errno.EPIPE:
+            if self.streaming:
+                raise ReaderGone from error
+        else:
             raise NapError(
                 f"standard output: {os.strerror(error.errno or 0)}", "What was asked has happened"
             ) from error

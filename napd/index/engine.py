@@ -79,6 +79,10 @@ class MemoryEngine:
             next=write_cursor(Cursor(first[wanted.limit - 1][0], wanted.sort)) if more else None,
         )
 
+    def size(self) -> tuple[int, int]:
+        """Items and distinct terms in memory."""
+        return len(self._table), len(self._postings)
+
     # --- Which items match -----------------------------------------------------------------------
 
     def _matches(self, wanted: Wanted, asker: Asker) -> Matching:

@@ -212,6 +212,8 @@ class ServeSession:
                     await self._send_run(upload, run)
                 if self._runs and self._runs[0] is run:
                     self._runs.popleft()
+                if upload is not None:
+                    self._uploads.run_ended(self, upload)
         finally:
             self._serving = False
             if self._link is not None:

@@ -231,6 +231,14 @@ class Uploads:
         upload.meter.add(size, now)
         self._meter.add(size, now)
 
+    def run_ended(self, holder: Holder, upload: Upload) -> None:
+        """One request is answered: with the last of them, and the whole content sent, the upload is over."""
+        uploads = self._sessions.get(holder, {})
+        whole = upload.bytes_sent >= upload.size and upload.content not in holder.contents()
+        if whole and uploads.get(upload.content) is upload:
+            del uploads[upload.content]
+            self._finish(upload)
+
     def _finish_idle(self, holder: Holder, upload: Upload) -> None:
         uploads = self._sessions.get(holder, {})
         if uploads.get(upload.content) is not upload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from napd.content.manifest import manifest_of
 from napd.errors import DiskFailed
 from napd.model import ContentId
 from napd.ops.events import Event, Events
-from napd.peer.shares.service import Shares
+from napd.peer.shares.service import DATABASE_NAME, Shares
 from napd.wire.catalogue import Entry, catalogue_digest
 from napd.wire.documents import ShareRow
 from napd.wire.line import MAX_LINE_BYTES
@@ -116,6 +117,14 @@ class Sharing:
     def settled(self) -> bool:
         """Every share was gone through, and nothing waits to be hashed."""
         return all(row.state != "scanning" and row.hashing == 0 for row in self.shares.rows())
+
+    def count(self, query: str) -> int:
+        """What stands in the database."""
+        connection = sqlite3.connect(f"{(self.state / DATABASE_NAME).absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            return int(connection.execute(query).fetchone()[0])
+        finally:
+            connection.close()
 
     def events(self, name: str) -> list[Event]:
         return [event for event in self.heard if event.event == name]

@@ -164,11 +164,17 @@ class Shares:
             raise Misuse("a share for some people only is not in this version", f"leave it open to {EVERYONE}")
         await self._changing.acquire()
         try:
+            given = os.path.normpath(os.fsencode(directory))
+            for running in self._shares.values():
+                # Before a look at the disk: it may be missing just now.
+                if running.share.directory == given:
+                    return self._row(running.share)
             try:
-                real = await self._walkers.run(self._around.guard.admit, os.fsencode(directory))
+                real = await self._walkers.run(self._around.guard.admit, given)
             except Denied as error:
-                shown = printable(os.fsencode(directory).decode(errors="replace"))
-                self._events.emit("share.refused", error.message, share=name, directory=shown, error=error.message)
+                self._events.emit(
+                    "share.refused", error.message, share=name, directory=_text(given), error=error.message
+                )
                 raise
             for running in self._shares.values():
                 if running.share.directory == real:
@@ -178,7 +184,7 @@ class Shares:
                 shown = _text(self._shares[name].share.directory)
                 raise Misuse(
                     f"there is a share called {name!r} already, of {shown}",
-                    f"choose another name with =NAME: {_text(os.fsencode(directory))}=NAME",
+                    f"choose another name with =NAME: {_text(given)}=NAME",
                 )
             ledger = self._books.ledger
             share = self._begin(await self._books.run(ledger.add_share, name, real, (EVERYONE,)))
@@ -284,7 +290,7 @@ class Shares:
             listings=counts.listings,
             bytes=counts.bytes,
             hashing=counts.waiting,
-            state=share.state,
+            state=share.state.value,
             skipped=[
                 documents.Skipped(_text(os.path.join(share.directory, path)), reason)
                 for path, reason in skipped[:MAX_SKIPPED_ROWS]

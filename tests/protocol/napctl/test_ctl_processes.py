@@ -96,6 +96,23 @@ def test_a_stream_whose_reader_leaves_ends_quietly_even_if_nothing_more_happens(
 
 
 @pytest.mark.parametrize(
+    "line", [["events", "--follow"], ["events", "--follow", "--json"], ["watch"], ["watch", "--json"]]
+)
+def test_a_stream_that_finds_nobody_reading_ends(line: list[str], sockets: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    answers = {
+        "events": [Push("event", documents.EVENTS[0]), Silence()],
+        "queue.watch": [Push("downloads", documents.QUEUE), Silence()],
+    }
+    with FakeDaemon(sockets / "s", answers) as daemon:
+        process = start(*line, socket=daemon.path, stdout=writing)
+        os.close(writing)
+        _, err = process.communicate(timeout=END_S)
+    assert (process.returncode, err) == (0, b"")
+
+
+@pytest.mark.parametrize(
     ("answer", "status"), [(downloads(done(3)), 0), (downloads(download(3, state="cancelled")), 1)]
 )
 def test_an_outcome_counts_though_nobody_reads_it(answer: dict[str, Any], status: int, sockets: Path) -> None:

@@ -20,6 +20,9 @@ async def test_the_same_directory_again_is_no_change(sharing: Sharing, folder: P
     for again, name in ((folder, None), (tmp_path / "link", "other")):
         assert (await sharing.shares.add(again, name, ())).name == "music"
     assert len(sharing.shares.rows()) == len(sharing.events("share.added")) == 1
+    (tmp_path / "link").unlink()
+    os.rename(folder, tmp_path / "unmounted")
+    assert (await sharing.shares.add(folder, None, ())).name == "music"
 
 
 async def test_a_name_that_is_taken_is_refused_with_advice(sharing: Sharing, folder: Path, tmp_path: Path) -> None:

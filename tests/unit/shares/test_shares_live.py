@@ -17,6 +17,21 @@ from tests.support.waiting import Eventually
 VISIBLE_S = 2.0
 
 
+async def test_a_hash_of_a_young_file_is_made_again_when_it_is_older(
+    punctual: Sharing, folder: Path, eventually: Eventually
+) -> None:
+    await punctual.shares.add(folder, None, ())
+    await eventually(punctual.settled)
+    (folder / "a").write_bytes(b"a")
+    await eventually(lambda: punctual.names() == ["a"], "announced", VISIBLE_S)
+    revision = punctual.shares.position().revision
+    assert punctual.count("SELECT count(*) FROM hash WHERE doubtful") == 1
+    punctual.ahead = 10.0
+    await punctual.shares.rescan(None)
+    await eventually(lambda: punctual.count("SELECT count(*) FROM hash WHERE doubtful OR due IS NOT NULL") == 0)
+    assert punctual.shares.position().revision == revision
+
+
 async def test_what_lies_there_is_listed(sharing: Sharing, folder: Path, eventually: Eventually) -> None:
     (folder / "Album").mkdir()
     (folder / "Album" / "song.mp3").write_bytes(b"la la la")
