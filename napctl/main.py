@@ -131,6 +131,8 @@ def _report(error: NapError, invocation: Invocation) -> int:
     output = invocation.output
     try:
         output.error(error, json=invocation.json and not output.closed)
+    except ReaderGone:
+        pass
     except NapError as failure:
         output.error(failure, json=False)
     return exit_status(error.code)

@@ -51,7 +51,11 @@ queue = LazyGroup(
 
 
 def _change(invocation: Invocation, method: str, params: dict[str, object]) -> int:
-    return invocation.show_change(invocation.ask(method, params), DownloadsDocument, downloads.queue)
+    result = invocation.ask(method, params)
+    status = invocation.show_change(result, DownloadsDocument, downloads.queue)
+    if not invocation.json and not decode(result, DownloadsDocument).downloads:
+        invocation.note("No download matches.")
+    return status
 
 
 @click.command(

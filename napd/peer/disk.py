@@ -18,6 +18,8 @@ from ..errors import DiskFailed, NapError, NoSpace
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 _NO_RENAMEAT2 = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+#: How often a directory may vanish under a file that is being made in it.
+_CREATE_ATTEMPTS = 20
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 
@@ -39,9 +41,19 @@ class Disk:
             os.makedirs(path, exist_ok=True)
 
     def create(self, path: str) -> int:
-        """A new file, or the one that is there, for reading and writing; a symlink is refused."""
+        """A new file, or the one that is there, for reading and writing; a symlink is refused.
+
+        Its directory is made. Another thread may be removing it, empty, in the same moment: then once more.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with _told(path):
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            for _ in range(_CREATE_ATTEMPTS):
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                try:
+                    return os.open(path, flags, 0o666)
+                except FileNotFoundError:
+                    continue
+            return os.open(path, flags, 0o666)
 
     def identity(self, descriptor: int) -> FileIdentity:
         status = os.fstat(descriptor)

@@ -155,8 +155,8 @@ class Journal:
 
     def kept(self, download: int) -> Deferred[Kept]:
         """What is known of this download's content; after every change made before this call."""
-        done: Deferred[Kept] = self._worker.run(self._read_kept, download)
-        return done
+        written = self._write([])
+        return written.addCallback(lambda _: self._worker.run(self._read_kept, download))
 
     def _read_kept(self, download: int) -> Kept:
         execute = self._connection.execute
@@ -205,6 +205,12 @@ class Journal:
         statements.append((figures, (item.bytes_done, item.bytes_received, item.id)))
         return statements
 
+    def lost(self, item: Item) -> Deferred[None]:
+        """The partial file is gone, and with it whatever was flushed."""
+        figures = "UPDATE download SET bytes_done=? WHERE id=?"
+        forget = "DELETE FROM flushed_group WHERE download=?"
+        return self._write([(forget, (item.id,)), (figures, (item.bytes_done, item.id))])
+
     def sealed(self, item: Item, flushed: FlushedChunks, identity: FileIdentity) -> Deferred[None]:
         """The partial file is complete and synced; from here on it may already carry its final name."""
         sql = "UPDATE download SET sealed_device=?, sealed_inode=? WHERE id=?"
@@ -252,18 +258,24 @@ class Journal:
                 execute(sql, values)
             execute("COMMIT")
         except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                execute("ROLLBACK")
+            self._roll_back()
             raise _failure(error) from error
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            # The connection is closed, or so broken that the next commit will say it again.
+            return
 
     def close(self) -> Deferred[None]:
         """After everything that was written before."""
-        done: Deferred[None] = self._worker.run(self._connection.close)
-        return done
+        return self._write([]).addBoth(lambda _: self._worker.run(self._connection.close))
 
 
 def _failure(error: sqlite3.Error) -> NapError:
-    if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         return NoSpace("no space left for the queue's journal", "Free some, then: napctl queue retry")
     return DiskFailed(f"the queue's journal cannot be written: {error}")
 

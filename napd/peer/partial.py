@@ -7,6 +7,7 @@ the only files this daemon ever deletes. Everything here blocks and runs on a di
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 
 from attrs import define, field
@@ -29,6 +30,7 @@ class PartialFile:
     directory: str
     transfer: str
     _descriptor: int | None = field(default=None)
+    _opening: threading.Lock = field(factory=threading.Lock)
 
     @property
     def path(self) -> str:
@@ -39,9 +41,9 @@ class PartialFile:
 
         :raises NoSpace, DiskFailed: and nothing is open then.
         """
-        if self._descriptor is None:
-            self.disk.make_directory(os.path.dirname(self.path))
-            self._descriptor = self.disk.create(self.path)
+        with self._opening:
+            if self._descriptor is None:
+                self._descriptor = self.disk.create(self.path)
         return self.disk.size(self._descriptor) == 0
 
     def close(self) -> None:

@@ -46,6 +46,8 @@ class Item:
     bytes_done: int = 0
     #: Payload bytes from the wire, over all runs.
     bytes_received: int = 0
+    #: It has never run, so neither the journal nor the disk holds anything of it.
+    new: bool = False
 
     @property
     def key(self) -> tuple[int, int, int]:
@@ -151,6 +153,7 @@ class Queue:
             priority=priority,
             place=self._last_place(priority) + 1,
             added=now,
+            new=True,
         )
         self.next_id += 1
         self._insert(item)

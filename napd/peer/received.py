@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from ..content.digest import CHUNK_BYTES, GROUP_CHUNKS, chunk_bytes, chunk_digest, content_id
 from ..content.manifest import Manifest, Outline, manifest_of
 from ..errors import LocalProtocolError
-from .disk import Disk
+from .disk import Disk, FileIdentity
 from .journal import FlushedChunks, Journal
 from .names import saved_name
 from .partial import PartialFile, rehash_candidates
@@ -47,6 +47,7 @@ class Received:
         self._picker: Picker | None = None
         self._flushed = FlushedChunks()
         self._unflushed: set[int] = set()
+        self._sealed: FileIdentity | None = None
         self._writing = 0
         self._written: list[Deferred[None]] = []
 
@@ -54,6 +55,12 @@ class Received:
 
     async def take_up(self) -> str | None:
         """Believe the journal, hash what the disk holds beyond it. Returns a path if the file was published before."""
+        if self._item.new:
+            # The journal and the disk hold nothing of it yet; its file is made with the first chunk.
+            self._item.new = False
+            if self._item.content == EMPTY_CONTENT:
+                self._use(manifest_of(0, b""))
+            return None
         kept = await self._journal.kept(self._item.id)
         if kept.sealed is not None:
             path = await self._run(self._partial.published, saved_name(self._item.name), kept.sealed)
@@ -177,23 +184,33 @@ class Received:
         """
         self._writing += 1
         try:
-            manifest = manifest_of(len(data), await self._run(chunk_digest, data))
-            if manifest.outline.content != self._item.content:
-                if len(data) == CHUNK_BYTES:
-                    raise WrongSize
-                return False
-            # Not journalled: one chunk is fetched again more cheaply than it is written down.
-            self._use(manifest)
-            await self._run(self._partial.write_chunk, 0, data)
+            proved = await self._run(self._prove_and_write, data)
         finally:
             self._wrote()
+        if proved is None:
+            return False
+        # Not journalled: one chunk is fetched again more cheaply than its manifest is written down.
+        manifest, self._sealed = proved
+        self._use(manifest)
         self._unflushed.add(0)
         return True
+
+    def _prove_and_write(self, data: bytes) -> tuple[Manifest, FileIdentity] | None:
+        """On a disk thread. Being complete with its only chunk, the file is sealed at once."""
+        manifest = manifest_of(len(data), chunk_digest(data))
+        if manifest.outline.content != self._item.content:
+            if len(data) == CHUNK_BYTES:
+                raise WrongSize
+            return None
+        self._partial.open()
+        self._partial.write_chunk(0, data)
+        return manifest, self._partial.seal(len(data))
 
     def _check_and_write(self, chunk: int, data: bytes) -> bool:
         """On a disk thread."""
         if not self.manifest.accepts(chunk, data):
             return False
+        self._partial.open()
         self._partial.write_chunk(chunk, data)
         return True
 
@@ -224,13 +241,23 @@ class Received:
     async def publish(self) -> str:
         """The complete file is synced and gets its final name, and its partial data goes. Returns the absolute path."""
         await self._writes_ended()
-        identity = await self._run(self._partial.seal, self.size)
+        identity = self._sealed or await self._run(self._seal)
         chunks, self._unflushed = self._unflushed, set()
         self._note_flushed(chunks)
         await self._journal.sealed(self._item, self._flushed, identity)
-        path = await self._run(self._partial.publish, saved_name(self._item.name), identity)
-        await self._run(self._partial.remove)
+        path = await self._run(self._publish, identity)
         return str(path)
+
+    def _seal(self) -> FileIdentity:
+        """On a disk thread."""
+        self._partial.open()
+        return self._partial.seal(self.size)
+
+    def _publish(self, identity: FileIdentity) -> str:
+        """On a disk thread."""
+        path = self._partial.publish(saved_name(self._item.name), identity)
+        self._partial.remove()
+        return path
 
     async def _writes_ended(self) -> None:
         """The file must not be closed under a thread that writes."""

@@ -62,7 +62,7 @@ class Guard:
 
     def refusal(self, path: bytes) -> str | None:
         """Why this path, as given or as it really is, must not be shared. Looks at the disk: not for the reactor."""
-        for form in (os.path.normpath(path), os.path.realpath(path)):
+        for form in (normal(path), os.path.realpath(path)):
             reason = refusal(form, homes=self._homes, trees=self._trees)
             if reason is not None:
                 return reason
@@ -97,6 +97,11 @@ class Guard:
         return real
 
 
+def normal(path: bytes) -> bytes:
+    """Without ``.``, ``..`` and double slashes, by text alone."""
+    return os.path.normpath(b"/" + path.lstrip(b"/") if path.startswith(b"/") else path)
+
+
 def check_name(name: str) -> str:
     """The name, if a share may have it. :raises Misuse: otherwise."""
     if not 1 <= len(name) <= MAX_NAME:
@@ -124,7 +129,7 @@ def _homes(environ: Mapping[str, str]) -> list[bytes]:
 
 
 def _both_forms(paths: Iterable[bytes]) -> list[bytes]:
-    forms = [form for path in paths for form in (os.path.normpath(path), os.path.realpath(path))]
+    forms = [form for path in paths for form in (normal(path), os.path.realpath(path))]
     return list(dict.fromkeys(forms))
 
 

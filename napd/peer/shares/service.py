@@ -22,7 +22,7 @@ from ...ops.threads import Pool, Worker
 from ...wire import documents
 from .books import Books
 from .checking import check
-from .guard import Guard, check_name, default_name
+from .guard import Guard, check_name, default_name, normal
 from .hasher import LARGE, SMALL, Hasher
 from .hashing import Changed, Failed
 from .ledger import Ledger
@@ -164,7 +164,7 @@ class Shares:
             raise Misuse("a share for some people only is not in this version", f"leave it open to {EVERYONE}")
         await self._changing.acquire()
         try:
-            given = os.path.normpath(os.fsencode(directory))
+            given = normal(os.fsencode(directory))
             for running in self._shares.values():
                 # Before a look at the disk: it may be missing just now.
                 if running.share.directory == given:

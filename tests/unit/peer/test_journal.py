@@ -152,7 +152,7 @@ def test_saving_a_download_keeps_what_is_known_of_its_content(opened: Opened) ->
     journal = opened.journal
     opened.now(journal.save([item]))
     opened.now(journal.outline(item, b"d" * 32))
-    opened.now(journal.sealed(item, FileIdentity(3, 4)))
+    opened.now(journal.sealed(item, FlushedChunks(), FileIdentity(3, 4)))
     opened.now(journal.save([item]))
     kept = opened.kept(item)
     assert kept.outline == (10, b"d" * 32)
@@ -195,7 +195,7 @@ def test_what_is_known_of_a_content_is_kept(opened: Opened) -> None:
         flushed.add(chunk)
     item.bytes_done, item.bytes_received = 5 << 20, 6 << 20
     opened.now(journal.flushed(item, flushed))
-    opened.now(journal.sealed(item, FileIdentity(11, 12)))
+    opened.now(journal.sealed(item, FlushedChunks(), FileIdentity(11, 12)))
 
     kept = opened.kept(item)
     assert kept.outline == (3 << 30, b"d" * 96)
@@ -225,7 +225,7 @@ def test_an_ended_download_keeps_no_chunks(opened: Opened, act: str) -> None:
     flushed = FlushedChunks()
     flushed.add(0)
     opened.now(journal.flushed(item, flushed))
-    opened.now(journal.sealed(item, FileIdentity(1, 2)))
+    opened.now(journal.sealed(item, FlushedChunks(), FileIdentity(1, 2)))
 
     opened.now(getattr(journal, act)([item]))
 

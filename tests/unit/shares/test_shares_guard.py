@@ -80,6 +80,12 @@ def test_a_link_to_what_must_not_be_shared_is_refused(tmp_path: Path) -> None:
     assert refused.value.code == "refused"
 
 
+@pytest.mark.parametrize("path", [b"//etc", b"///etc/", b"/srv/../etc", b"/proc/self/root/etc", b"/etc/.", b"//"])
+def test_no_spelling_gets_by(tmp_path: Path, path: bytes) -> None:
+    with pytest.raises(Denied):
+        guard(tmp_path).admit(path)
+
+
 def test_the_home_is_refused_by_either_of_its_paths(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "home").symlink_to(tmp_path / "disk")

@@ -1,0 +1,136 @@
+"""The index dials back: what it proves, what it tells, how often it looks again."""
+
+from __future__ import annotations
+
+import pytest
+
+from napd.index import dialback
+from napd.wire import index as wire
+from tests.support.index_script import IndexScript, PeerScript, identity
+
+HERE = "192.0.2.5:7000"
+THERE = "203.0.113.5:7001"
+
+
+@pytest.fixture
+def index() -> IndexScript:
+    return IndexScript()
+
+
+def listening_peer(index: IndexScript, *advertise: str) -> PeerScript:
+    return index.peer("ann", "192.0.2.5", listens=7000, advertise=advertise)
+
+
+def reachable(peer: PeerScript) -> list[tuple[str, ...]]:
+    return [message.addresses for message in peer.all(wire.Reachable)]
+
+
+def live(index: IndexScript, peer: PeerScript, seconds: float) -> None:
+    """Time passes, and the peer is not silent."""
+    for _ in range(int(seconds // 5)):
+        index.clock.advance(5)
+        if not peer.is_gone():
+            peer.say(wire.Pong())
+
+
+def test_a_peer_is_told_where_it_was_reached(index: IndexScript) -> None:
+    peer = listening_peer(index, THERE)
+    index.network.listening |= {HERE: peer.identity, THERE: peer.identity}
+    peer.hello()
+    peer.say(peer.login_message())
+    assert reachable(peer)[-1] == (HERE, THERE)
+
+
+def test_a_peer_that_is_reached_nowhere_is_told_so(index: IndexScript) -> None:
+    peer = listening_peer(index, THERE)
+    peer.hello()
+    peer.say(peer.login_message())
+    assert reachable(peer) == [()]
+    assert index.network.dialled == [HERE, THERE]
+
+
+def test_a_peer_that_does_not_listen_is_not_dialled(index: IndexScript) -> None:
+    peer = index.peer("ann")
+    peer.hello()
+    peer.say(peer.login_message())
+    assert reachable(peer) == [()]
+    assert index.network.dialled == []
+
+
+def test_somebody_elses_key_proves_nothing(index: IndexScript) -> None:
+    peer = listening_peer(index)
+    index.network.listening[HERE] = identity("somebody else")
+    peer.hello()
+    peer.say(peer.login_message())
+    assert reachable(peer) == [()]
+
+
+def test_an_unproven_address_is_tried_again_with_growing_pauses(index: IndexScript) -> None:
+    peer = listening_peer(index)
+    peer.login()
+    live(index, peer, 60)
+    soon = len(index.network.dialled)
+    assert 3 <= soon <= 5
+    live(index, peer, 3600)
+    assert len(index.network.dialled) - soon <= 3600 / dialback.MAX_RETRY_S * 4 / 3 + 7
+    peer.heard()
+    index.network.listening[HERE] = peer.identity
+    live(index, peer, dialback.MAX_RETRY_S * 1.25 + 5)
+    assert reachable(peer) == [(HERE,)]
+
+
+def test_a_proven_address_is_looked_at_rarely_and_given_up_only_after_two_failures(index: IndexScript) -> None:
+    peer = listening_peer(index)
+    index.network.listening[HERE] = peer.identity
+    peer.login()
+    live(index, peer, dialback.RECHECK_S * 0.7)
+    assert len(index.network.dialled) == 1
+    del index.network.listening[HERE]
+    while len(index.network.dialled) < 2:
+        live(index, peer, 5)
+    assert reachable(peer) == []
+    live(index, peer, dialback.RETRY_S * 1.25 + 5)
+    assert reachable(peer) == [()]
+
+
+def test_a_hiccup_does_not_unpublish_an_address(index: IndexScript) -> None:
+    peer = listening_peer(index)
+    index.network.listening[HERE] = peer.identity
+    peer.login()
+    del index.network.listening[HERE]
+    while len(index.network.dialled) < 2:
+        live(index, peer, 5)
+    index.network.listening[HERE] = peer.identity
+    live(index, peer, 100)
+    assert reachable(peer) == []
+
+
+def test_nobody_is_dialled_for_a_session_that_is_over(index: IndexScript) -> None:
+    peer = listening_peer(index)
+    peer.login()
+    peer.leave()
+    dialled = len(index.network.dialled)
+    live(index, peer, 1000)
+    assert len(index.network.dialled) == dialled
+    assert index.faults == []
+
+
+def test_only_so_many_dials_are_under_way_at_once(index: IndexScript, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dial that hangs keeps its place; those of sessions that end give theirs back."""
+    hanging: list[str] = []
+
+    async def hang(address: str, alpn: bytes, build: object) -> None:
+        hanging.append(address)
+
+    monkeypatch.setattr(index.network, "dial", hang)
+    peers = []
+    for n in range(dialback.MAX_DIALS + 5):
+        peer = index.peer(f"user{n}", f"192.0.2.{n + 1}", listens=7000)
+        peer.login()
+        peers.append(peer)
+    assert len(hanging) == dialback.MAX_DIALS
+    for peer in peers[:3]:
+        peer.leave()
+    index.settle()
+    assert len(hanging) == dialback.MAX_DIALS + 3
+    assert index.faults == []
