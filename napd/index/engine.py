@@ -87,40 +87,44 @@ class MemoryEngine:
 
     def _matches(self, wanted: Wanted, asker: Asker) -> Matching:
         """Items online that the asker may see, and whose terms and attributes fit as far as bitmaps tell."""
-        presence = self._presence
-        restricted = presence.restricted_for(asker)
-        found: BitMap | None = None
-        cut = False
-        for part in self._parts(wanted.query):
-            found = part.items.copy() if found is None else found & part.items
+        visible = self._visible(wanted, asker)
+        found, cut = visible, False
+        for part in self._parts(wanted.query, visible):
+            found = found & part.items
             cut = cut or part.cut
             if not found:
-                return Matching(BitMap(), cut)
-        if found is None:
-            return Matching(BitMap())
-        found = (found & presence.everyone) | (found & restricted)
-        if wanted.user is not None:
-            online = presence.by_user(wanted.user)
-            found &= BitMap() if online is None else online.items
-        own = presence.get(asker.number)
+                return Matching(found, cut)
+        own = self._presence.get(asker.number)
         if own is not None:
-            found -= own.items
+            found = found - own.items
         for piece in wanted.query.excluded:
             if piece.decided:
-                found -= self._having(piece).items
+                found = found - self._having(piece, visible).items
         return Matching(self._filters.narrow(found, wanted.wished), cut)
 
-    def _parts(self, query: Query) -> Iterator[Matching]:
-        """What each wanted piece leaves, single terms before prefixes, which cost more."""
+    def _visible(self, wanted: Wanted, asker: Asker) -> BitMap:
+        """Items that the asker is offered now, by anybody or by the user that is asked for. Not to be changed."""
+        presence = self._presence
+        found = presence.everyone
+        restricted = presence.restricted_for(asker)
+        if restricted:
+            found = found | restricted
+        if wanted.user is not None:
+            online = presence.by_user(wanted.user)
+            found = found & (BitMap() if online is None else online.items)
+        return found
+
+    def _parts(self, query: Query, visible: BitMap) -> Iterator[Matching]:
+        """What each wanted piece leaves: rare terms first, then common ones, then prefixes, which cost more."""
         terms = {term for piece in query.wanted for term in piece.terms}
         for having in sorted((self._postings.having(term) for term in terms), key=len):
             yield Matching(having)
         for prefix in {piece.prefix for piece in query.wanted if piece.prefix is not None}:
-            yield self._postings.beginning(prefix)
+            yield self._postings.beginning(prefix, visible)
 
-    def _having(self, piece: Piece) -> Matching:
+    def _having(self, piece: Piece, visible: BitMap) -> Matching:
         if piece.prefix is not None:
-            return self._postings.beginning(piece.prefix)
+            return self._postings.beginning(piece.prefix, visible)
         return Matching(self._postings.having(piece.terms[0]))
 
     # --- Which contents they make ----------------------------------------------------------------

@@ -51,12 +51,15 @@ class Postings:
     def having(self, term: str) -> BitMap:
         return self._items.get(term, _NOTHING)
 
-    def beginning(self, prefix: str) -> Matching:
-        """Items with a term that begins so."""
+    def beginning(self, prefix: str, among: BitMap) -> Matching:
+        """Items with a term that begins so. Where that is too many terms, items `among` these decide which are left."""
         terms = list(self._terms.beginning(prefix))
-        cut = len(terms) > MAX_PREFIX_TERMS
-        if cut:
-            terms = nlargest(MAX_PREFIX_TERMS, terms, key=lambda term: len(self._items[term]))
+        cut = False
+        if len(terms) > MAX_PREFIX_TERMS:
+            counts = ((self._items[term].intersection_cardinality(among), term) for term in terms)
+            counting = [(count, term) for count, term in counts if count]
+            cut = len(counting) > MAX_PREFIX_TERMS
+            terms = [term for _, term in nlargest(MAX_PREFIX_TERMS, counting)]
         return Matching(BitMap.union(BitMap(), *(self._items[term] for term in terms)), cut)
 
     def __len__(self) -> int:

@@ -40,11 +40,11 @@ class _Sought:
 
 @define(order=True)
 class _Due:
-    """A change that is told at `at`, unless the seeker is gone by then."""
+    """A change that is told at `at`, unless the seeker is gone by then. Nothing else of it shows in the order."""
 
     at: float
+    content: str
     place: int
-    content: str = field(order=False)
     seeker: Seeker = field(order=False)
     sought: _Sought = field(order=False)
 
@@ -93,16 +93,10 @@ class Seeking:
 
     def changed(self, contents: Collection[int]) -> None:
         """The holders of these contents (by number), or where they can be reached, may be others now."""
-        if len(contents) > len(self._seekers):
-            for content in list(self._seekers):
-                number = self._table.number_of(content)
-                if number is not None and number in contents:
-                    self._content_changed(content)
-            return
-        for number in contents:
-            content_id = self._table.content_id(number)
-            if content_id in self._seekers:
-                self._content_changed(content_id)
+        # In an order that tells nothing of what else there is.
+        for content in sorted(self._sought_among(contents)):
+            self._content_changed(content)
+        self._set_timer()
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -111,6 +105,14 @@ class Seeking:
 
     def _message(self, content: str, seeker: Seeker) -> wire.Sources:
         return sources_for(self._table, self._presence, content, seeker.asker)
+
+    def _sought_among(self, contents: Collection[int]) -> Iterable[str]:
+        """By whichever is less to look through."""
+        if len(contents) > len(self._seekers):
+            numbers = ((content, self._table.number_of(content)) for content in self._seekers)
+            return [content for content, number in numbers if number is not None and number in contents]
+        found = (self._table.content_id(number) for number in contents)
+        return [content for content in found if content in self._seekers]
 
     def _content_changed(self, content: str) -> None:
         now = self._clock.seconds()
@@ -122,8 +124,7 @@ class Seeking:
                 self._tell(content, seeker, sought)
             else:
                 sought.due = True
-                heappush(self._due, _Due(next_at, next(self._places), content, seeker, sought))
-        self._set_timer()
+                heappush(self._due, _Due(next_at, content, next(self._places), seeker, sought))
 
     def _tell(self, content: str, seeker: Seeker, sought: _Sought) -> None:
         """Nothing is said if nothing that this seeker may see is different."""

@@ -114,7 +114,7 @@ def load_identity(path: Path) -> Identity:
 
 
 def _narrow(path: Path) -> None:
-    """Our own key file is for us alone. Somebody else's (a credential that systemd lends us) is as its owner wants it."""
+    """Our own key file is for us alone; somebody else's (a credential that systemd lends) is as its owner wants it."""
     try:
         status = path.stat()
         if status.st_uid == os.geteuid() and status.st_mode & 0o077:

@@ -106,6 +106,11 @@ class Disk:
         with _told("a partial file"):
             os.fsync(descriptor)
 
+    def forget_cached(self, descriptor: int) -> None:
+        """Drop what memory holds of the file and the disk should too; only a hint to the kernel."""
+        with _told("a partial file"):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def sync_directory(self, path: str) -> None:
         with _told(path):
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -176,7 +181,12 @@ def _rename_without_replacing(source: str, target: str) -> bool:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     except FileExistsError:
         return False
-    os.rename(source, target)
+    try:
+        os.rename(source, target)
+    except OSError:
+        # The placeholder is ours, made just now.
+        os.unlink(target)
+        raise
     return True
 
 

@@ -115,6 +115,9 @@ class FlushedChunks:
                 yield group * GROUP_CHUNKS + low.bit_length() - 1
                 bits ^= low
 
+    def __bool__(self) -> bool:
+        return any(map(any, self._groups.values()))
+
     def take_changed(self) -> list[tuple[int, bytes]]:
         """The groups that changed since the last call, as the journal stores them."""
         changed = [(group, bytes(self._groups[group])) for group in sorted(self._changed)]
@@ -159,6 +162,12 @@ class Journal:
         return written.addCallback(lambda _: self._worker.run(self._read_kept, download))
 
     def _read_kept(self, download: int) -> Kept:
+        try:
+            return self._select_kept(download)
+        except sqlite3.Error as error:
+            raise DiskFailed(f"the queue's journal cannot be read: {error}") from error
+
+    def _select_kept(self, download: int) -> Kept:
         execute = self._connection.execute
         row = execute(
             "SELECT size, group_digests, sealed_device, sealed_inode FROM download WHERE id=?", (download,)

@@ -30,6 +30,7 @@ class PartialFile:
     directory: str
     transfer: str
     _descriptor: int | None = field(default=None)
+    _sync_failed: bool = field(default=False)
     _opening: threading.Lock = field(factory=threading.Lock)
 
     @property
@@ -57,9 +58,15 @@ class PartialFile:
     def flush(self) -> None:
         """What was written before this call is on the disk after it.
 
-        After a failure nothing written since the last good flush may be believed; it is not tried again.
+        After a failure nothing written since the last good flush may be believed; it is not tried again, because the
+        kernel reports lost writes once and then calls them written.
         """
-        self.disk.sync_data(self._open_descriptor())
+        descriptor = self._open_descriptor()
+        if self._sync_failed:
+            raise DiskFailed(f"the partial file of transfer {self.transfer} could not be synced before")
+        self._sync_failed = True
+        self.disk.sync_data(descriptor)
+        self._sync_failed = False
 
     def read_chunk(self, chunk: int, size: int) -> bytes:
         return self.disk.read_at(self._open_descriptor(), chunk_bytes(size, chunk), chunk * CHUNK_BYTES)
@@ -70,6 +77,10 @@ class PartialFile:
             for chunk in range(-(-start // CHUNK_BYTES), -(-end // CHUNK_BYTES)):
                 if chunk * CHUNK_BYTES + chunk_bytes(size, chunk) <= end:
                     yield chunk
+
+    def forget_cached(self) -> None:
+        """What is read from now on comes from the disk: memory may hold what a failed sync never brought there."""
+        self.disk.forget_cached(self._open_descriptor())
 
     def seal(self, size: int) -> FileIdentity:
         """Cut to its size and synced: complete, but for its name."""
@@ -118,6 +129,7 @@ class PartialFile:
 def rehash_candidates(partial: PartialFile, size: int, known: Iterable[int]) -> list[int]:
     """After a crash: chunks that hold data on the disk but are not journalled, at most `MAX_REHASH_CHUNKS`."""
     journalled = set(known)
+    partial.forget_cached()
     found = []
     for chunk in partial.chunks_with_data(size):
         if chunk not in journalled:

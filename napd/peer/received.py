@@ -82,6 +82,9 @@ class Received:
             await self._rehash()
         else:
             self._item.bytes_done = 0
+        if kept.flushed and not self._flushed:
+            # Before anything is written: the next run would take it for what the journal tells of.
+            await self._journal.lost(self._item)
         return None
 
     async def _rehash(self) -> None:

@@ -40,6 +40,8 @@ from .downloads import Downloads
 from .journal import SCHEMA, Journal, database_path
 from .queue import Queue
 from .reception import Reception
+from .shares.schema import SCHEMA as SHARES_SCHEMA
+from .shares.service import DATABASE_NAME as SHARES_DATABASE
 from .shares.service import Shares
 from .sources import SourcePool
 from .uploads import Uploads
@@ -55,7 +57,7 @@ DEFAULT_DOWNLOADS = 3
 class Options(DaemonOptions):
     program = "nappeer"
     settings = PEER_SETTINGS
-    databases: ClassVar = {database_path(Path()).name: len(SCHEMA)}
+    databases: ClassVar = {database_path(Path()).name: len(SCHEMA), SHARES_DATABASE: len(SHARES_SCHEMA)}
 
 
 def makeService(options: Options) -> IService:

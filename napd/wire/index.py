@@ -191,7 +191,7 @@ class Result(Struct, frozen=True):
     sources: Count
     users: Annotated[tuple[UserName, ...], Meta(max_length=MAX_USERS_TOLD)]
     type: FileKind | None
-    media: dict[ShortText, float] = field(default_factory=dict)
+    media: dict[ShortText, Number] = field(default_factory=dict)
 
 
 class Results(Struct, frozen=True, tag="results", tag_field="t"):

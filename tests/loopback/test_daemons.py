@@ -204,6 +204,9 @@ def test_in_the_background_it_logs_and_keeps_its_pid_in_the_state_directory(prog
     until(lambda: logged(log, "daemon.ready"), "daemon.ready in the log")
     pid = int((state / "twistd.pid").read_text())
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    # Finished downloads get 0666 less the umask that the user started it with, which twistd would have made 077.
+    (mask,) = re.findall(r"^Umask:\s+(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert int(mask, 8) == int(re.findall(r"Umask:\s+(\d+)", Path("/proc/self/status").read_text())[0], 8)
     assert sorted(path.name for path in folder.iterdir() if path.name not in ("out", "err", "Downloads")) == ["state"]
 
     os.kill(pid, signal.SIGKILL)

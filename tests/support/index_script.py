@@ -23,20 +23,22 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from napd.background import Background
-from napd.errors import Unreachable
+from napd.errors import NapError, Unreachable
 from napd.index.admission import Door
 from napd.index.doorway import Doorway
 from napd.index.limits import Limits
 from napd.index.services import Services, assemble
 from napd.index.store.interface import IndexStore
 from napd.index.store.memory import MemoryStore
-from napd.model import EVERYONE
-from napd.net.identity import Identity, load_identity
+from napd.model import EVERYONE, PeerId
+from napd.net.dial import TLSDialler
+from napd.net.identity import Identity, PublicKey, load_identity
 from napd.net.link import SecureLink
 from napd.ops.events import Event, Events
 from napd.wire import index as wire
 from napd.wire.catalogue import CatalogueDigest, Entry, Media, entry_digest
 from napd.wire.line import encode
+from tests.support.waiting import Eventually
 
 #: Index time when a test begins.
 BEGIN = 1_800_000_000.0
@@ -321,3 +323,71 @@ class PeerScript:
         """The index has closed the connection."""
         lost: bool = self.transport.lost
         return lost
+
+
+class TLSScript:
+    """A peer over a real connection: `say` what you like, `expect` what should come. Implements `LinkUser`."""
+
+    def __init__(self, reactor: Any, key: Identity, eventually: Eventually) -> None:
+        self._reactor = reactor
+        self._identity = key
+        self._eventually = eventually
+        self.link: SecureLink | None = None
+        self.said: list[Any] = []
+        self.lost: NapError | None = None
+
+    async def dial(self, address: str, index: str) -> None:
+        """Connect to this index and nobody else, and say hello."""
+
+        def build() -> SecureLink:
+            self.link = SecureLink(self._reactor, self, wire.ALPN, PeerId(index))
+            return self.link
+
+        await TLSDialler(self._reactor, self._identity).dial(address, wire.ALPN, build)
+        self.say(await self._hello())
+
+    async def login(self, user: str, **changes: Any) -> wire.Welcome:
+        values: dict[str, Any] = {
+            "user": user,
+            "epoch": EPOCH,
+            "revision": 0,
+            "digest": "0" * 64,
+            "listings": 0,
+            "bytes": 0,
+            "port": 0,
+        }
+        self.say(wire.Login(**(values | changes)))
+        return await self.expect(wire.Welcome)
+
+    def say(self, *messages: Struct) -> None:
+        assert self.link is not None
+        for message in messages:
+            self.link.say(message)
+
+    async def expect(self, kind: type[M]) -> M:
+        """The next message of this kind; those before it are dropped."""
+        await self._eventually(lambda: any(isinstance(message, kind) for message in self.said))
+        while not isinstance(message := self.said.pop(0), kind):
+            pass
+        return message
+
+    async def leave(self) -> None:
+        if self.link is not None:
+            self.link.hang_up(wire.Bye("shutdown", "done"))
+            await self._eventually(lambda: self.lost is not None)
+
+    async def _hello(self) -> wire.Hello:
+        await self.expect(wire.Hello)
+        return wire.Hello((1,), "script/1")
+
+    def link_secured(self, key: PublicKey) -> None:
+        """Nothing is said before the index's hello."""
+
+    def line_heard(self, line: bytes) -> None:
+        self.said.append(wire.decode_from_index(line))
+
+    def raw_heard(self, data: bytes) -> None:
+        raise AssertionError("the index protocol has no raw bytes")
+
+    def link_lost(self, reason: NapError) -> None:
+        self.lost = reason

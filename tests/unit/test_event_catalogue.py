@@ -21,14 +21,14 @@ RESERVED = {"time", "level", "event", "message", "schema", "id"}
 
 
 def emitted() -> Iterator[tuple[str, set[str], str]]:
-    """(name, fields, where) for each call of an `emit` with a literal name."""
+    """(name, fields, where) for each call of an `emit` with a literal name; `_emit` adds fields that many share."""
     for path in (ROOT / "napd").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             first = node.args[0]
-            if called == "emit" and isinstance(first, ast.Constant) and isinstance(first.value, str):
+            if called in ("emit", "_emit") and isinstance(first, ast.Constant) and isinstance(first.value, str):
                 fields = {keyword.arg for keyword in node.keywords if keyword.arg is not None}
                 yield first.value, fields, f"{path.relative_to(ROOT)}:{node.lineno}"
 

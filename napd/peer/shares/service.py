@@ -291,10 +291,7 @@ class Shares:
             bytes=counts.bytes,
             hashing=counts.waiting,
             state=share.state.value,
-            skipped=[
-                documents.Skipped(_text(os.path.join(share.directory, path)), reason)
-                for path, reason in skipped[:MAX_SKIPPED_ROWS]
-            ],
+            skipped=[documents.Skipped(_text(path), reason) for path, reason in skipped[:MAX_SKIPPED_ROWS]],
             skipped_count=failures + len(share.skips),
         )
 

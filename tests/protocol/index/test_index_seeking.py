@@ -1,4 +1,4 @@
-"""Who holds a sought content: told at once, told again when it changes, never too often, and to nobody whom it does not concern."""
+"""Who holds a sought content: told at once, again when it changes, never too often, only to whom it concerns."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_postings_find_by_term_and_by_prefix(changes: list[tuple[bool, int, list
         for term, items in expected.items():
             assert set(found.having(term)) == items
         beginning = {item for term, items in expected.items() if term.startswith(prefix) for item in items}
-        assert set(found.beginning(prefix).items) == beginning
+        assert set(found.beginning(prefix, BitMap(range(6))).items) == beginning
     finally:
         postings.RECENT = recent
 
@@ -81,10 +81,13 @@ def test_a_prefix_of_very_many_terms_takes_the_most_used_and_says_so(monkeypatch
     found = Postings()
     for item in range(10):
         found.add(item, ["aa", f"ab{item}"])
-    beginning = found.beginning("a")
+    beginning = found.beginning("a", BitMap(range(10)))
     assert beginning.cut
     assert BitMap(range(10)) == beginning.items
-    assert not found.beginning("aa").cut
+    assert not found.beginning("aa", BitMap(range(10))).cut
+    # Terms that nobody may see decide nothing.
+    assert not found.beginning("a", BitMap([3])).cut
+    assert 3 in found.beginning("a", BitMap([3])).items
 
 
 def test_an_allowance_is_so_many_at_once_and_so_many_in_the_long_run() -> None:

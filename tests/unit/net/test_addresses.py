@@ -34,9 +34,25 @@ def test_the_port_may_be_left_out_where_there_is_a_usual_one(text: str, host: st
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":", ":1", "host:", "host:0", "host:65536", "host:-1", "host:+1", "host:1x", "host:١", "[::1", "[::1]x", "[::1]1",
-     "[]:1", "::1", "a:b:1"],
-)  # fmt: skip
+    [
+        "",
+        ":",
+        ":1",
+        "host:",
+        "host:0",
+        "host:65536",
+        "host:-1",
+        "host:+1",
+        "host:1x",
+        "host:١",
+        "[::1",
+        "[::1]x",
+        "[::1]1",
+        "[]:1",
+        "::1",
+        "a:b:1",
+    ],
+)
 def test_what_is_no_address_is_misuse(text: str) -> None:
     with pytest.raises(Misuse, match="is not HOST:PORT"):
         split_address(text)

@@ -263,6 +263,7 @@ def test_flushed_chunks_are_a_set_that_survives_by_its_changed_groups(chunks: li
             assert flushed.take_changed() == []
             assert list(FlushedChunks.of(stored.items())) == sorted(model)
     assert list(flushed) == sorted(model)
+    assert bool(flushed) == bool(model)
     probes = {chunk + delta for chunk in model for delta in (-1, 0, 1)}
     assert all((probe in flushed) == (probe in model) for probe in probes if probe >= 0)
 
@@ -360,8 +361,10 @@ def test_a_failure_is_told_to_all_of_its_batch_and_to_nobody_else(opened: Opened
 
 def test_a_journal_that_is_closed_says_so(opened: Opened) -> None:
     opened.now(opened.journal.close())
-    with pytest.raises(DiskFailed):
+    with pytest.raises(DiskFailed, match="cannot be written"):
         opened.now(opened.journal.set("late", "1"))
+    with pytest.raises(DiskFailed):
+        opened.now(opened.journal.kept(1))
 
 
 def test_closing_comes_after_what_was_written_before(tmp_path: Path) -> None:

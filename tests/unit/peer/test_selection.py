@@ -113,7 +113,25 @@ def test_what_does_not_exist_is_told_so(selector: str) -> None:
 
 @pytest.mark.parametrize(
     "selector",
-    ["", " ", "@", "1,", ",1", "1--2", "-1", "1-2-3", "1 2", "+1", "abcdefg", "g" * 64, "a" * 65, "١", "Active", "../x", "\x00"],  # fmt: skip
+    [
+        "",
+        " ",
+        "@",
+        "1,",
+        ",1",
+        "1--2",
+        "-1",
+        "1-2-3",
+        "1 2",
+        "+1",
+        "abcdefg",
+        "g" * 64,
+        "a" * 65,
+        "١",
+        "Active",
+        "../x",
+        "\x00",
+    ],
 )
 def test_what_is_no_selector_is_misuse(selector: str) -> None:
     with pytest.raises(Misuse):

@@ -151,7 +151,7 @@ async def test_three_thousand_small_files_are_listed_quickly(
     await eventually(punctual.settled)
     for number in range(3000):
         (folder / f"file {number}.txt").write_bytes(b"small file %d" % number)
-    await eventually(lambda: punctual.row("music").listings == 3000, timeout=10.0)
+    await eventually(lambda: punctual.row("music").listings == 3000, timeout=20.0)
     assert len(punctual.entries()) == 3000
     # Gathered, so that each of them costs no message of its own.
     assert punctual.changes < 300

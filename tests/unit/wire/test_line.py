@@ -31,7 +31,9 @@ json_values = st.recursive(
 keys = st.sampled_from(
     ["t", "id", "content", "first", "count", "versions", "role", "agent", "bytes", "chunk", "ticket", "n", "results"]
 )
-types = st.sampled_from(["hello", "get", "chunk", "ping", "ticket", "announce", "results", "welcome", "bye", "nonsense"])
+types = st.sampled_from(
+    ["hello", "get", "chunk", "ping", "ticket", "announce", "results", "welcome", "bye", "nonsense"]
+)
 near_messages = st.builds(
     lambda head, rest: {**rest, **head}, st.fixed_dictionaries({"t": types}), st.dictionaries(keys, json_values)
 )

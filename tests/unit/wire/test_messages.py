@@ -80,7 +80,7 @@ def test_what_is_said_is_what_is_heard(direction: tuple[type[Struct], Decode], d
     assert decode(line[:-1]) == message
 
 
-def numbers_with_bounds() -> Iterator[tuple[type[Struct], str, Any]]:
+def fields() -> Iterator[tuple[type[Struct], str, Any]]:
     for union, _ in DIRECTIONS:
         for kind in get_args(union):
             for field in inspect.type_info(kind).fields:  # type: ignore[attr-defined]
@@ -88,7 +88,10 @@ def numbers_with_bounds() -> Iterator[tuple[type[Struct], str, Any]]:
                 yield kind, field.encode_name, of
 
 
-@pytest.mark.parametrize(("kind", "name", "of"), [pytest.param(k, n, of, id=f"{k.__module__}.{k.__name__}.{n}") for k, n, of in numbers_with_bounds()])  # fmt: skip
+FIELDS = [pytest.param(k, n, of, id=f"{k.__module__}.{k.__name__}.{n}") for k, n, of in fields()]
+
+
+@pytest.mark.parametrize(("kind", "name", "of"), FIELDS)
 def test_every_field_has_bounds(kind: type[Struct], name: str, of: Any) -> None:
     """A number has a least and a greatest value; a text or list has a greatest length."""
     kinds = of.types if isinstance(of, inspect.UnionType) else (of,)
