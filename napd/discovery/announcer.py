@@ -3,6 +3,7 @@ otherwise."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from attrs import define, field
@@ -21,15 +22,15 @@ _NOTHING = "0" * 64
 class Announcer:
     """One session's announcing.
 
-    `_sent` is the revision up to which steps were sent, `_acknowledged` that which the index has committed; between
-    them at most `ANNOUNCE_WINDOW` steps are under way.
+    `_sent` is the revision up to which steps were sent; `_under_way` are the steps, at most `ANNOUNCE_WINDOW`, that
+    the index has not answered yet: it answers them in order.
     """
 
     _feed: CatalogueFeed
     _say: Callable[[wire.Announce], None]
     _epoch: str = field(init=False, default=_NOTHING)
     _sent: int = field(init=False, default=0)
-    _under_way: list[int] = field(init=False, factory=list)
+    _under_way: deque[tuple[str, int]] = field(init=False, factory=deque)
     _resets: bool = field(init=False, default=False)
     _on: bool = field(init=False, default=False)
 
@@ -37,7 +38,7 @@ class Announcer:
         """Go on from what the index says it has."""
         position = self._feed.position()
         self._on = True
-        self._under_way = []
+        self._under_way.clear()
         self._epoch = position.epoch
         same_line = welcome.epoch == position.epoch and welcome.revision <= position.revision
         in_step = welcome.revision < position.revision or welcome.digest == position.digest
@@ -81,16 +82,18 @@ class Announcer:
 
     def _announce(self, message: wire.Announce) -> None:
         self._sent, self._resets = message.revision, False
-        self._under_way.append(message.revision)
+        self._under_way.append((message.epoch, message.revision))
         self._say(message)
 
     def acknowledged(self, ack: wire.Ack) -> None:
-        if ack.epoch == self._epoch:
-            self._under_way = [revision for revision in self._under_way if revision > ack.revision]
+        step = ack.epoch, ack.revision
+        if step in self._under_way:
+            while self._under_way.popleft() != step:
+                pass
         self.pump()
 
     def out_of_step(self) -> None:
         """The index wants the full list."""
-        self._under_way = []
+        self._under_way.clear()
         self._sent, self._resets = 0, True
         self.pump()

@@ -5,75 +5,68 @@ It never matters who came first. Ties are broken by the values themselves, so th
 
 from __future__ import annotations
 
+from binascii import crc32
 from collections.abc import Callable, Collection, Iterable, Sequence
-from heapq import nlargest
+from heapq import nsmallest
+from itertools import islice
 from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import evolve
 
 from ..wire.catalogue import Media
 from .items import Asker
 from .presence import Presence
 from .table import ItemTable, Row
 
-#: Items weighed for one content; of more (the empty file, say), those with the most holders.
-MAX_WEIGHED = 200
+#: Accounts that are asked what they call a content; of more, a part that has nothing to do with when they came.
+MAX_ASKED = 256
+#: Names of one content that one account is asked for (it may share the empty file under thousands).
+MAX_NAMES = 8
 
 V = TypeVar("V")
+#: Items of one content, with the accounts that say so.
+Said = Sequence[tuple[Row, Iterable[int]]]
 
 
-@frozen
-class Shown:
-    """A content as one asker sees it."""
-
-    name: str
-    folder: str
-    size: int
-    media: Media | None
-    text: str
-
-
-def shown(table: ItemTable, presence: Presence, content: int, asker: Asker) -> Shown | None:
-    """What the accounts online say of a content, the asker left out; None if nobody else offers it to him."""
+def shown(table: ItemTable, presence: Presence, content: int, asker: Asker) -> Row | None:
+    """What the accounts online say of a content, the asker left out; None if nobody else offers it to the asker."""
     items = presence.items_for(content, asker)
-    if len(items) > MAX_WEIGHED:
-        items = nlargest(MAX_WEIGHED, items, key=lambda item: (len(presence.holders_of_item(item)), -item))
-    said = [(table.row(item), voters) for item in items if (voters := _voters(presence, item, asker))]
-    if not said:
-        return None
-    if len(said) == 1:
-        return _shown(said[0][0])
+    holders = presence.holders_for(content, asker)
+    if len(items) == 1 and (len(holders) > 1 or asker.number not in holders):
+        return table.row(items[0])
+    said: dict[int, list[int]] = {}
+    for account in _asked(table.content_id(content), holders, asker):
+        online = presence.get(account)
+        if online is not None:
+            for item in islice(online.items & items, MAX_NAMES):
+                said.setdefault(item, []).append(account)
+    return _majority([(table.row(item), accounts) for item, accounts in said.items()])
+
+
+def _asked(content: str, holders: Collection[int], asker: Asker) -> Iterable[int]:
+    if len(holders) > MAX_ASKED:
+        holders = nsmallest(MAX_ASKED, holders, key=lambda account: crc32(f"{content} {account}".encode()))
+    return (account for account in holders if account != asker.number)
+
+
+def _majority(said: Said) -> Row | None:
+    if len(said) <= 1:
+        return said[0][0] if said else None
     name = _most(said, lambda row: row.name)
-    named = [(row, voters) for row, voters in said if row.name == name]
+    named = [(row, accounts) for row, accounts in said if row.name == name]
     folder = _most(named, lambda row: row.folder)
-    chosen = next(row for row, _ in named if row.folder == folder)
-    with_media = [(row, voters) for row, voters in said if row.media is not None]
-    return Shown(
-        name=name,
-        folder=folder,
+    described = [(row, accounts) for row, accounts in said if row.media is not None]
+    return evolve(
+        next(row for row, _ in named if row.folder == folder),
         size=_most(said, lambda row: row.size),
-        media=_most(with_media, lambda row: row.media, _media_order) if with_media else None,
-        text=chosen.text,
+        media=_most(described, lambda row: row.media, _media_order) if described else None,
     )
 
 
-def _voters(presence: Presence, item: int, asker: Asker) -> Collection[int]:
-    holders = presence.holders_of_item(item)
-    return [number for number in holders if number != asker.number] if asker.number in holders else holders
-
-
-def _shown(row: Row) -> Shown:
-    return Shown(row.name, row.folder, row.size, row.media, row.text)
-
-
-def _most(
-    said: Sequence[tuple[Row, Iterable[int]]],
-    claim: Callable[[Row], V],
-    order: Callable[[V], Any] = lambda value: value,
-) -> V:
+def _most(said: Said, claim: Callable[[Row], V], order: Callable[[V], Any] = lambda value: value) -> V:
     votes: dict[V, set[int]] = {}
-    for row, voters in said:
-        votes.setdefault(claim(row), set()).update(voters)
+    for row, accounts in said:
+        votes.setdefault(claim(row), set()).update(accounts)
     return min(votes, key=lambda value: (-len(votes[value]), order(value)))
 
 

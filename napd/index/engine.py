@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from heapq import nsmallest
 from itertools import islice
 
 from attrs import define
 from pyroaring import BitMap
 
-from .claims import Shown, shown
+from .claims import shown
 from .filters import Filters
 from .items import Asker, Item
-from .order import Cursor, Place, best_key, name_key, text_points, write_cursor
+from .order import Cursor, Place, name_key, source_points, text_points, write_cursor
 from .postings import Matching, Postings
 from .presence import Presence
 from .query import Piece, Query
@@ -20,10 +20,10 @@ from .search import Found, Page, Wanted
 from .table import ItemTable, Row
 from .words import searchable
 
-#: Matching items that one search looks at, at most: some 30 ms.
-MAX_EXAMINED = 10_000
+#: Matching items that one search looks at, at most: some 20 ms.
+MAX_EXAMINED = 8_000
 #: Contents that may be on the page after which no less popular band is looked at.
-ENOUGH = 2_000
+ENOUGH = 1_000
 
 
 @define
@@ -32,6 +32,62 @@ class _Placed:
 
     places: dict[int, Place]
     cut: bool
+
+
+class _Judge:
+    """What bitmaps cannot tell of an item, and where its content stands among the results of one search."""
+
+    def __init__(self, table: ItemTable, presence: Presence, wanted: Wanted, asker: Asker) -> None:
+        self._table = table
+        self._presence = presence
+        self._wanted = wanted
+        self._asker = asker
+        self._own = presence.get(asker.number)
+        self._needed = [piece.pattern for piece in wanted.query.wanted if not piece.decided]
+        self._barred = [piece.pattern for piece in wanted.query.excluded]
+        self._choosy = wanted.wished.anything() or bool(self._barred)
+        #: Of each content that matches, what its best matching name is worth.
+        self._points: dict[int, int] = {}
+
+    def examine(self, items: Iterable[int]) -> Collection[int]:
+        """Contents of those items that do match."""
+        row_of, points, query = self._table.row, self._points, self._wanted.query
+        by_words = self._wanted.sort == "best"
+        contents: set[int] = set()
+        for item in items:
+            row = row_of(item)
+            if self._needed and not all(pattern in row.text for pattern in self._needed):
+                continue
+            if self._choosy and not self._acceptable(row):
+                continue
+            contents.add(row.content)
+            if by_words:
+                worth = text_points(query, row.text)
+                if worth > points.get(row.content, -1):
+                    points[row.content] = worth
+        return contents
+
+    def place(self, number: int) -> Place | None:
+        """None if it is no result after all: the asker has it, or what is shown of it is not what is wanted."""
+        sort = self._wanted.sort
+        if self._own is not None and self._presence.holds(self._own, number):
+            return None
+        content = self._table.content_id(number)
+        if self._choosy or sort in ("size", "name"):
+            seen = shown(self._table, self._presence, number, self._asker)
+            if seen is None or not self._acceptable(seen):
+                return None
+            if sort == "size":
+                return -seen.size, content
+            if sort == "name":
+                return name_key(seen.name), content
+        sources = self._presence.count_for(number, self._asker)
+        return -(sources if sort == "sources" else self._points[number] + source_points(sources)), content
+
+    def _acceptable(self, row: Row) -> bool:
+        return self._wanted.wished.met_by(row.name, row.size, row.media) and not any(
+            pattern in row.text for pattern in self._barred
+        )
 
 
 class MemoryEngine:
@@ -133,23 +189,17 @@ class MemoryEngine:
         """Places of the matching contents, band by band from the top, until there are enough or too many."""
         matches = self._matches(wanted, asker)
         placed = _Placed({}, matches.cut)
-        points: dict[int, int] = {}
-        left, budget, after_cursor = matches.items, self._max_examined, 0
+        judge = _Judge(self._table, self._presence, wanted, asker)
+        left, budget, on_page = matches.items, self._max_examined, 0
         for group in self._groups(left):
-            contents: set[int] = set()
-            for item in islice(group, budget):
-                row = self._table.row(item)
-                if self._fits(wanted, row):
-                    contents.add(row.content)
-                    points[row.content] = max(points.get(row.content, 0), text_points(wanted.query, row.text))
-            for number in contents:
-                place = self._place_of(number, points[number], wanted, asker)
+            for number in judge.examine(islice(group, max(0, budget))):
+                place = judge.place(number)
                 if place is not None:
                     placed.places[number] = place
-                    after_cursor += wanted.after is None or place > wanted.after.place
+                    on_page += wanted.after is None or place > wanted.after.place
             budget -= len(group)
             left = left - group
-            enough = after_cursor >= max(self._enough, wanted.limit) and wanted.sort in ("best", "sources")
+            enough = on_page >= max(self._enough, wanted.limit) and wanted.sort in ("best", "sources")
             if budget < 0 or (left and (enough or not budget)):
                 placed.cut = True
                 break
@@ -164,31 +214,3 @@ class MemoryEngine:
             here = items & band
             if here:
                 yield here
-
-    def _fits(self, wanted: Wanted, row: Row) -> bool:
-        """What bitmaps cannot tell of an item."""
-        query = wanted.query
-        return (
-            all(piece.decided or piece.found_in(row.text) for piece in query.wanted)
-            and not any(piece.found_in(row.text) for piece in query.excluded)
-            and wanted.wished.met_by(row.name, row.size, row.media)
-        )
-
-    def _place_of(self, number: int, points: int, wanted: Wanted, asker: Asker) -> Place | None:
-        """None if it is no result after all: the asker has it, or what is shown of it is not what is wanted."""
-        if self._presence.holds(asker.number, number):
-            return None
-        content = self._table.content_id(number)
-        seen: Shown | None = None
-        if wanted.sort in ("size", "name") or wanted.wished.anything() or wanted.query.excluded:
-            seen = shown(self._table, self._presence, number, asker)
-            if seen is None or not wanted.wished.met_by(seen.name, seen.size, seen.media):
-                return None
-            if any(piece.found_in(seen.text) for piece in wanted.query.excluded):
-                return None
-        if wanted.sort == "size" and seen is not None:
-            return -seen.size, content
-        if wanted.sort == "name" and seen is not None:
-            return name_key(seen.name), content
-        sources = len(self._presence.holders_for(number, asker))
-        return (-sources if wanted.sort == "sources" else best_key(points, sources)), content

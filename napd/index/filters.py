@@ -33,6 +33,8 @@ class Wished:
         return self != NO_WISH
 
     def met_by(self, name: str, size: int, media: Media | None) -> bool:
+        if self is NO_WISH:
+            return True
         if self.ext and not name.lower().endswith(tuple(f".{ext}" for ext in self.ext)):
             return False
         if self.kind is not None and kind_of(name) != self.kind:

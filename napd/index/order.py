@@ -41,19 +41,26 @@ class Cursor:
     sort: SortOrder
 
 
+#: Points for so many sources; beyond this table they are computed.
+_SOURCE_POINTS = [round(POINTS * log2(1 + sources)) for sources in range(1024)]
+
+
 def text_points(query: Query, text: str) -> int:
     """How well a searchable text fits, as far as words go."""
     name = text[text.rfind(BOUNDARY) + 1 :]
-    words = len(name.split())
-    asked = sum(len(piece.pattern.split()) for piece in query.wanted if piece.found_in(name))
-    points = FULL_NAME_POINTS * min(asked, words) // words if words else 0
-    if query.order and query.order in name:
-        points += PHRASE_POINTS
-    return points
+    asked = 0
+    for piece in query.wanted:
+        if piece.pattern in name:
+            asked += piece.words
+    if not asked:
+        return 0
+    words = name.count(" ") - 1
+    points = FULL_NAME_POINTS * min(asked, words) // words
+    return points + PHRASE_POINTS if query.order and query.order in name else points
 
 
-def best_key(points: int, sources: int) -> int:
-    return -(points + round(POINTS * log2(1 + sources)))
+def source_points(sources: int) -> int:
+    return _SOURCE_POINTS[sources] if sources < len(_SOURCE_POINTS) else round(POINTS * log2(1 + sources))
 
 
 def name_key(name: str) -> str:

@@ -6,7 +6,7 @@ and count only for those who may see them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from attrs import define, field
 from pyroaring import BitMap
@@ -15,7 +15,7 @@ from .bands import Bands
 from .items import Asker
 from .multimap import Multimap
 from .store.interface import Account
-from .table import ItemTable, Row
+from .table import ItemTable
 
 
 @define(eq=False)
@@ -24,7 +24,7 @@ class Online:
 
     :param since: seconds since 1970.
     :param addresses: where others can dial it, proven, best first.
-    :param listings: for everyone, as `bytes` are.
+    :param items: all that it holds; `contents`, `listings` and `bytes` are of those for everyone.
     """
 
     account: Account
@@ -32,7 +32,6 @@ class Online:
     since: float
     addresses: tuple[str, ...] = ()
     items: BitMap = field(factory=BitMap)
-    restricted: BitMap = field(factory=BitMap)
     contents: BitMap = field(factory=BitMap)
     listings: int = 0
     bytes: int = 0
@@ -67,13 +66,13 @@ class Presence:
         self._table = table
         self._online: dict[int, Online] = {}
         self._by_user: dict[str, Online] = {}
-        #: Item → accounts that hold it.
-        self._holders = Multimap()
         #: Content → accounts that offer it to everyone.
         self._sources = Multimap()
-        #: Content → restricted items of it.
+        #: Content → restricted items of it that somebody holds; such an item → accounts; audience member → items.
         self._restricted = Multimap()
+        self._restricted_holders = Multimap()
         self._by_token: dict[str, BitMap] = {}
+        #: Items that anybody online offers to everyone.
         self.everyone = BitMap()
         self.bands = Bands()
         self.bytes = 0
@@ -90,92 +89,109 @@ class Presence:
 
     def disconnect(self, online: Online) -> Collection[int]:
         """Contents whose holders are fewer now."""
-        changed = self.remove(online, online.items.copy())
+        changed = self.remove(online, online.items)
         del self._online[online.account.number]
         del self._by_user[online.account.user]
         return changed
 
     def add(self, online: Online, items: Iterable[int]) -> Collection[int]:
         """Contents whose holders may have changed."""
-        number = online.account.number
-        changed: set[int] = set()
-        for item in items:
-            if item in online.items:
-                continue
-            row = self._table.row(item)
-            online.items.add(item)
-            self._holders.add(item, number)
-            self.listings += 1
-            self.bytes += row.size
-            changed.add(row.content)
-            if row.audience is None:
-                self._add_public(online, item, row)
-            else:
-                self._add_restricted(online, item, row, row.audience)
+        added = BitMap(items) - online.items
+        online.items |= added
+        restricted = added & self._table.restricted
+        changed = self._add_public(online, added - restricted)
+        for item in restricted:
+            changed.add(self._add_restricted(online, item))
         return changed
 
     def remove(self, online: Online, items: Iterable[int]) -> Collection[int]:
         """Contents whose holders may have changed."""
-        number = online.account.number
-        changed: set[int] = set()
-        for item in items:
-            if item not in online.items:
-                continue
-            row = self._table.row(item)
-            online.items.discard(item)
-            self._holders.discard(item, number)
-            self.listings -= 1
-            self.bytes -= row.size
-            changed.add(row.content)
-            if row.audience is None:
-                self._remove_public(online, item, row)
-            else:
-                self._remove_restricted(online, item, row, row.audience)
+        removed = BitMap(items) & online.items
+        online.items -= removed
+        restricted = removed & self._table.restricted
+        changed = self._remove_public(online, removed - restricted)
+        for item in restricted:
+            changed.add(self._remove_restricted(online, item))
         return changed
 
-    def _add_public(self, online: Online, item: int, row: Row) -> None:
-        online.listings += 1
-        online.bytes += row.size
-        if online.gains(row.content):
-            before = self._sources.count(row.content)
-            self._sources.add(row.content, online.account.number)
-            self._count_changed(row.content, before, before + 1)
-        if item not in self.everyone:
-            self.everyone.add(item)
-            self.bands.put(item, self._sources.count(row.content))
+    def _add_public(self, online: Online, items: BitMap) -> set[int]:
+        number, sources, everyone, row_of = online.account.number, self._sources, self.everyone, self._table.row
+        changed: set[int] = set()
+        size = 0
+        for item in items:
+            row = row_of(item)
+            size += row.size
+            content = row.content
+            changed.add(content)
+            if online.gains(content):
+                before = sources.count(content)
+                sources.add(content, number)
+                if before and self.bands.apart(before, before + 1):
+                    self.bands.move(self._items_online(content), before, before + 1)
+            if item not in everyone:
+                everyone.add(item)
+                self.bands.put(item, sources.count(content))
+        self._count(online, len(items), size)
+        return changed
 
-    def _remove_public(self, online: Online, item: int, row: Row) -> None:
-        online.listings -= 1
-        online.bytes -= row.size
-        if item not in self._holders:
-            self.everyone.discard(item)
-            self.bands.take(item, self._sources.count(row.content))
-        if online.loses(row.content):
-            before = self._sources.count(row.content)
-            self._sources.discard(row.content, online.account.number)
-            self._count_changed(row.content, before, before - 1)
+    def _remove_public(self, online: Online, items: BitMap) -> set[int]:
+        number, sources, row_of = online.account.number, self._sources, self._table.row
+        changed: set[int] = set()
+        size = 0
+        for item in items:
+            row = row_of(item)
+            size += row.size
+            content = row.content
+            changed.add(content)
+            before = sources.count(content)
+            gone = online.loses(content)
+            if gone:
+                sources.discard(content, number)
+            if not self._is_held(item, content):
+                self.everyone.discard(item)
+                self.bands.take(item, before)
+            if gone and before > 1 and self.bands.apart(before, before - 1):
+                self.bands.move(self._items_online(content), before, before - 1)
+        self._count(online, -len(items), -size)
+        return changed
 
-    def _count_changed(self, content: int, before: int, after: int) -> None:
-        if self.bands.apart(before, after):
-            items = [item for item in self._table.items_of(content) if item in self.everyone]
-            self.bands.move(items, before, after)
+    def _count(self, online: Online, listings: int, size: int) -> None:
+        online.listings += listings
+        online.bytes += size
+        self.listings += listings
+        self.bytes += size
 
-    def _add_restricted(self, online: Online, item: int, row: Row, audience: Iterable[str]) -> None:
-        online.restricted.add(item)
+    def _is_held(self, item: int, content: int) -> bool:
+        """Whether anybody online offers this item to everyone."""
+        return any(item in self._online[account].items for account in self._sources.of(content))
+
+    def _items_online(self, content: int) -> BitMap:
+        """Items of a content that anybody online offers to everyone."""
+        return BitMap(self._table.items_of(content)) & self.everyone
+
+    def _add_restricted(self, online: Online, item: int) -> int:
+        row = self._table.row(item)
+        self.listings += 1
+        self.bytes += row.size
+        self._restricted_holders.add(item, online.account.number)
         self._restricted.add(row.content, item)
-        for token in audience:
+        for token in row.audience or ():
             self._by_token.setdefault(token, BitMap()).add(item)
+        return row.content
 
-    def _remove_restricted(self, online: Online, item: int, row: Row, audience: Iterable[str]) -> None:
-        online.restricted.discard(item)
-        if item in self._holders:
-            return
-        self._restricted.discard(row.content, item)
-        for token in audience:
-            having = self._by_token[token]
-            having.discard(item)
-            if not having:
-                del self._by_token[token]
+    def _remove_restricted(self, online: Online, item: int) -> int:
+        row = self._table.row(item)
+        self.listings -= 1
+        self.bytes -= row.size
+        self._restricted_holders.discard(item, online.account.number)
+        if item not in self._restricted_holders:
+            self._restricted.discard(row.content, item)
+            for token in row.audience or ():
+                having = self._by_token[token]
+                having.discard(item)
+                if not having:
+                    del self._by_token[token]
+        return row.content
 
     # --- Looking ---------------------------------------------------------------------------------
 
@@ -192,13 +208,11 @@ class Presence:
         """Items online that are not for everyone and that the asker may see."""
         return BitMap.union(BitMap(), *(self._by_token[t] for t in asker.tokens() if t in self._by_token))
 
-    def items_for(self, content: int, asker: Asker) -> Sequence[int]:
+    def items_for(self, content: int, asker: Asker) -> BitMap:
         """Items of a content that are online and that the asker may see."""
-        found = [item for item in self._table.items_of(content) if item in self.everyone]
-        return found + self._visible_restricted(content, asker)
-
-    def holders_of_item(self, item: int) -> Collection[int]:
-        return self._holders.of(item)
+        found = self._items_online(content)
+        found.update(self._visible_restricted(content, asker))
+        return found
 
     def holders_for(self, content: int, asker: Asker) -> Collection[int]:
         """Accounts that offer this content to the asker, whatever they call it; the asker too, if it does."""
@@ -206,23 +220,27 @@ class Presence:
         restricted = self._visible_restricted(content, asker)
         if not restricted:
             return public
-        return set(public).union(*(self._holders.of(item) for item in restricted))
+        return set(public).union(*(self._restricted_holders.of(item) for item in restricted))
 
-    def holds(self, account: int, content: int) -> bool:
+    def count_for(self, content: int, asker: Asker) -> int:
+        """How many `holders_for` has."""
+        if content in self._restricted:
+            return len(self.holders_for(content, asker))
+        return self._sources.count(content)
+
+    def holds(self, online: Online, content: int) -> bool:
         """Whether this account offers the content to anybody."""
-        return account in self._sources.of(content) or any(
-            account in self._holders.of(item) for item in self._restricted.of(content)
-        )
+        return content in online.contents or any(item in online.items for item in self._restricted.of(content))
 
     def contents_of(self, online: Online) -> Collection[int]:
         """All that an account offers to anybody."""
-        restricted = {self._table.row(item).content for item in online.restricted}
+        restricted = {self._table.row(item).content for item in online.items & self._table.restricted}
         return restricted.union(online.contents)
 
     def figures_for(self, online: Online, asker: Asker) -> tuple[int, int]:
         """Listings and bytes of an account, as far as the asker may see them."""
         listings, size = online.listings, online.bytes
-        for item in online.restricted:
+        for item in online.items & self._table.restricted:
             row = self._table.row(item)
             if online.account.number == asker.number or asker.may_see(row.audience or ()):
                 listings += 1
@@ -232,8 +250,9 @@ class Presence:
     @property
     def contents(self) -> int:
         """Distinct contents that anybody online holds."""
-        restricted = sum(1 for content in self._restricted if content not in self._sources)
-        return len(self._sources) + restricted
+        return len(self._sources) + sum(1 for content in self._restricted if content not in self._sources)
 
     def _visible_restricted(self, content: int, asker: Asker) -> list[int]:
+        if content not in self._restricted:
+            return []
         return [item for item in self._restricted.of(content) if asker.may_see(self._table.row(item).audience or ())]

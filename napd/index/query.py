@@ -27,12 +27,14 @@ class Piece:
     :param prefix: that one more term of the item must begin with.
     :param pattern: what the searchable text must contain.
     :param decided: terms and prefix decide alone, without a look at the text.
+    :param words: how many it is of.
     """
 
     terms: tuple[str, ...]
     prefix: str | None
     pattern: str
     decided: bool
+    words: int
 
     def found_in(self, text: str) -> bool:
         return self.pattern in text
@@ -77,6 +79,7 @@ def _piece(typed: str) -> Piece | None:
         prefix=last.text if prefixed else None,
         pattern=_edge(found[0]) + joined(found) + ("" if prefixed else _edge(last)),
         decided=decided,
+        words=len(found),
     )
 
 

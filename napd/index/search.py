@@ -9,11 +9,11 @@ from attrs import frozen
 
 from ..model import ContentId
 from ..wire import index as wire
-from .claims import Shown
 from .filters import NO_WISH, Wished
 from .items import Asker, Item
 from .order import Cursor, read_cursor
 from .query import Query, understand
+from .table import Row
 
 
 @frozen
@@ -37,7 +37,7 @@ class Found:
     """One content that matches. `sources` counts the accounts that offer it to the asker; `holders` are they."""
 
     content: ContentId
-    shown: Shown
+    shown: Row
     holders: Sequence[int]
 
     @property

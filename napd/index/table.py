@@ -6,6 +6,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 
 from attrs import frozen
+from pyroaring import BitMap
 
 from ..model import EVERYONE, ContentId
 from ..wire.catalogue import Media
@@ -18,7 +19,7 @@ _NO_MEDIA = Media()
 
 @frozen
 class Row:
-    """An item in memory.
+    """An item in memory, or a content as it is shown: in what most call it.
 
     :param audience: None is everyone: by far the most.
     :param text: what it is found by (`napd.index.words.Searchable`).
@@ -41,6 +42,8 @@ class ItemTable:
         self._items: Multimap = Multimap()
         self._contents: dict[int, ContentId] = {}
         self._numbers: dict[str, int] = {}
+        #: Items that are not for everyone.
+        self.restricted = BitMap()
 
     def missing(self, ids: Iterable[int]) -> Sequence[int]:
         return [item for item in ids if item not in self._rows]
@@ -60,6 +63,8 @@ class ItemTable:
             audience=None if EVERYONE in entry.audience else entry.audience,
             text=found_by.text,
         )
+        if EVERYONE not in entry.audience:
+            self.restricted.add(item.id)
         self._items.add(item.content, item.id)
         if item.content not in self._contents:
             self._contents[item.content] = ContentId(entry.content)
@@ -69,6 +74,7 @@ class ItemTable:
     def forget(self, item: int) -> Row | None:
         row = self._rows.pop(item, None)
         if row is not None:
+            self.restricted.discard(item)
             self._items.discard(row.content, item)
             if row.content not in self._items:
                 del self._numbers[self._contents.pop(row.content)]

@@ -41,5 +41,5 @@ def compose(frame: Frame) -> IndexDaemon:
         store=SqliteStore.open(frame.reactor, frame.state / FILE_NAME, lambda: secrets.token_hex(16), frame.events),
         dialler=TLSDialler(frame.reactor, identity),
         random=SystemRandom(),
-        bind=lambda factory: listen(frame.reactor, frame.values["listen"], factory),
+        bind=lambda factory: listen(frame.reactor, frame.values["listen"], factory, remember=frame.state / "port"),
     )

@@ -71,9 +71,7 @@ EVENTS: dict[str, EventKind] = {
     "share.watch_failed": EventKind(
         "warn", "Live changes cannot be seen; the periodic rescan finds them.", ("share", "error")
     ),
-    "share.stalled": EventKind(
-        "error", "Shares cannot be kept up to date for now; it is tried again.", ("error",)
-    ),
+    "share.stalled": EventKind("error", "Shares cannot be kept up to date for now; it is tried again.", ("error",)),
     # Downloads
     "download.queued": EventKind(
         "info", "A download was taken on.", ("download", "transfer", "content", "name", "priority")

@@ -7,6 +7,7 @@ it returns is the reply, and a `NapError` it raises becomes an error with the sa
 from __future__ import annotations
 
 import os
+import select
 import socket
 import stat
 import struct
@@ -19,7 +20,13 @@ import msgspec
 from msgspec import Struct
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IPushProducer
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IListeningPort,
+    IPushProducer,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
@@ -38,6 +45,8 @@ MAX_CALLERS = 128
 MAX_UNREAD_BYTES = 16 << 20
 #: Seconds that connections get to take their last replies when the server stops.
 LAST_WORDS_S = 0.5
+#: Seconds between two looks at whether a caller that has closed its writing side is still there.
+LOOK_S = 1.0
 
 #: Root, who can do everything to the daemon anyway.
 ALWAYS_ALLOWED = frozenset({0})
@@ -70,9 +79,13 @@ class Caller:
         return self._connection.gone
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHalfCloseableProtocol)
 class ControlProtocol(LineOnlyReceiver):
-    """One connection. Requests are answered as they finish, which need not be the order they came in."""
+    """One connection. Requests are answered as they finish, which need not be the order they came in.
+
+    A caller that has said all it wants may close its writing side (``echo … | socat - UNIX-CONNECT:…`` does) and still
+    gets its replies.
+    """
 
     delimiter = b"\n"
     MAX_LENGTH = MAX_REQUEST_BYTES
@@ -86,6 +99,8 @@ class ControlProtocol(LineOnlyReceiver):
         self._waiting_gone: list[Deferred[None]] = []
         self._waiting_read: list[Deferred[None]] = []
         self._let_in = False
+        self._heard_all = False
+        self._look_again: IDelayedCall | None = None
         self.gone = False
 
     # --- For callers -----------------------------------------------------------------------------
@@ -131,7 +146,27 @@ class ControlProtocol(LineOnlyReceiver):
         self._let_in = True
         self._wire().registerProducer(self, True)
 
+    def readConnectionLost(self) -> None:
+        """The caller says no more. One that has closed altogether looks the same here, and is asked about."""
+        self._heard_all = True
+        self._hang_up_when_answered()
+
+    def writeConnectionLost(self) -> None:
+        """We never close our writing side alone."""
+
+    def _hang_up_when_answered(self) -> None:
+        if not self._heard_all or self.gone:
+            return
+        if not self._answering:
+            self.hang_up()
+        elif _is_hung_up(self._wire().fileno()):
+            self.abort()
+        elif self._look_again is None or not self._look_again.active():
+            self._look_again = self._server.clock.callLater(LOOK_S, self._hang_up_when_answered)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._look_again is not None and self._look_again.active():
+            self._look_again.cancel()
         self.gone = True
         self._unsent.clear()
         self._server.forget(self)
@@ -191,6 +226,7 @@ class ControlProtocol(LineOnlyReceiver):
                 self.send(wire.result_line(request.id, document))
         finally:
             self._answering -= 1
+            self._hang_up_when_answered()
 
     def _reply_error(self, request: wire.Request, error: NapError, number: int = wire.SERVER_ERROR) -> None:
         if request.id is not None:
@@ -222,7 +258,7 @@ class ControlServer(Factory):
     ) -> None:
         self.events = events
         self.background = background
-        self._reactor = reactor
+        self._reactor = self.clock = reactor
         self._path = path
         self._methods = methods
         self._decoders = {name: msgspec.json.Decoder(kind) for name, kind in params.items()}
@@ -391,3 +427,10 @@ def _fire(waiting: list[Deferred[None]]) -> None:
 
 #: The type of `Background.start`'s work, for those who write handlers.
 Answer = Coroutine[Deferred[Any], Any, Any]
+
+
+def _is_hung_up(descriptor: int) -> bool:
+    """Whether the other end is closed in both directions."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from attrs import frozen
@@ -18,6 +19,11 @@ from twisted.python.failure import Failure
 from ..errors import CannotStart, ConfigurationError
 from ..net.dial import join_address
 
+#: A port that is kept is chosen below the range that systems take outgoing connections' ports from (32768 on Linux):
+#: otherwise one of those may have it when the daemon comes back.
+KEPT_PORTS = range(20_000, 32_000)
+#: Attempts at a free one before the system is asked for any.
+KEPT_ATTEMPTS = 50
 #: `tcp:0` in all its spellings; what stands before and after the zero.
 _ANY_PORT = re.compile(r"^(tcp6?:(?:[^:]+=[^:]*:)*(?:port=)?)0(?=:|$)")
 
@@ -40,19 +46,30 @@ class Listening:
         return maybeDeferred(self._bound.stopListening)
 
 
-def listen(reactor: Any, description: str, factory: IProtocolFactory, *, remember: Path | None = None) -> Listening:
+def listen(
+    reactor: Any,
+    description: str,
+    factory: IProtocolFactory,
+    *,
+    remember: Path | None = None,
+    rng: Random | None = None,
+) -> Listening:
     """Bind what a Twisted endpoint description says (docs/reference/configuration.md lists the forms).
 
     :param remember: where a description without a fixed port (`tcp:0`) keeps the port it was given, to take the same
         one at the next start if that is free.
+    :param rng: chooses the first port that is kept.
     :raises CannotStart: the port is taken, or not ours to take.
     """
-    fixed = _ANY_PORT.sub(lambda found: f"{found[1]}{_remembered(remember)}", description)
-    try:
-        listening = _bind(reactor, fixed, factory)
-    except CannotStart:
-        if fixed == description:
-            raise
+    listening = None
+    if remember is not None and _ANY_PORT.match(description):
+        for port in _candidates(remember, rng or Random()):
+            try:
+                listening = _bind(reactor, _ANY_PORT.sub(rf"\g<1>{port}", description), factory)
+                break
+            except CannotStart:
+                continue
+    if listening is None:
         listening = _bind(reactor, description, factory)
     if remember is not None and _ANY_PORT.match(description):
         _keep(remember, listening.port)
@@ -90,12 +107,15 @@ def _reason(error: CannotListenError) -> str:
     return getattr(cause, "strerror", None) or str(cause)
 
 
-def _remembered(file: Path | None) -> str:
+def _candidates(file: Path, rng: Random) -> Iterator[int]:
+    """The port that was kept, if any, then some others."""
     try:
-        port = int(file.read_text("ascii")) if file is not None else 0
+        kept = int(file.read_text("ascii"))
     except (OSError, ValueError):
-        return "0"
-    return str(port) if 0 < port < 65536 else "0"
+        kept = 0
+    if 0 < kept < 65536:
+        yield kept
+    yield from rng.sample(KEPT_PORTS, KEPT_ATTEMPTS)
 
 
 def _keep(file: Path, port: int) -> None:

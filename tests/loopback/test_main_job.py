@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -343,3 +345,13 @@ def test_both_daemons_end_cleanly_and_come_back(processes: Processes, how: str) 
     found(bob, "kept", timeout=30)
     # Nothing had changed, so nothing was announced again.
     assert index.seen("catalogue.announced", user="ada")[1:] == []
+
+
+def test_a_script_may_close_its_writing_side_and_still_gets_its_reply(processes: Processes) -> None:
+    peer = processes.peer("ada")
+    with socket.socket(socket.AF_UNIX) as script:
+        script.connect(str(peer.socket))
+        script.sendall(b'{"jsonrpc":"2.0","id":1,"method":"share.rescan","params":{}}\n')
+        script.shutdown(socket.SHUT_WR)
+        reply = b"".join(iter(lambda: script.recv(65536), b""))
+    assert json.loads(reply)["result"]["schema"] == 1

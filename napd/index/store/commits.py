@@ -54,7 +54,8 @@ class GroupCommit:
 
     def write(self, work: Callable[[], T]) -> Deferred[T]:
         """Fires after the commit, with what `work` returned. Fails with its `NapError`, or `StoreFailed`."""
-        done: Deferred[T] = Deferred(lambda _: None)
+        # Without a canceller: who gives up on a write gets no outcome, and the write is made all the same.
+        done: Deferred[T] = Deferred()
         self._waiting.append(_Write(work, done))
         self._commit_next()
         return done
