@@ -30,10 +30,12 @@ Said = Sequence[tuple[Row, Iterable[int]]]
 
 def shown(table: ItemTable, presence: Presence, content: int, asker: Asker) -> Row | None:
     """What the accounts online say of a content, the asker left out; None if nobody else offers it to the asker."""
-    items = presence.items_for(content, asker)
     holders = presence.holders_for(content, asker)
-    if len(items) == 1 and (len(holders) > 1 or asker.number not in holders):
-        return table.row(items[0])
+    known = table.items_of(content)
+    if len(known) == 1:
+        # By far the most contents have one name only, so whoever offers them says that.
+        return table.row(*known) if len(holders) > (asker.number in holders) else None
+    items = presence.items_for(content, asker)
     said: dict[int, list[int]] = {}
     for account in _asked(table.content_id(content), holders, asker):
         online = presence.get(account)

@@ -48,10 +48,11 @@ class Disk:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with _told(path):
             for _ in range(_CREATE_ATTEMPTS):
-                os.makedirs(os.path.dirname(path), exist_ok=True)
                 try:
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
                     return os.open(path, flags, 0o666)
-                except FileNotFoundError:
+                except (FileNotFoundError, FileExistsError):
+                    # `makedirs` says that it exists when it went between two of its looks.
                     continue
             return os.open(path, flags, 0o666)
 

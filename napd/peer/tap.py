@@ -232,9 +232,10 @@ class Peer:
             try:
                 await self.daemon.shares.add(share.directory, share.name, ())
             except NapError as error:
-                self.frame.events.emit(
-                    "share.refused", str(error), share=share.name, directory=str(share.directory), error=str(error)
-                )
+                if error.code != "refused":  # which the shares have said themselves
+                    self.frame.events.emit(
+                        "share.refused", str(error), share=share.name, directory=str(share.directory), error=str(error)
+                    )
 
 
 class _Door(Factory):
