@@ -1,6 +1,7 @@
 """What a content is called: names, sizes and media are claims, and what most distinct online accounts say is shown.
 
-It never matters who came first. Ties are broken by the values themselves, so that every node shows the same.
+What was found for a content without restricted items is kept (`Presence.shown`) until its holders change. It never
+matters who came first. Ties are broken by the values themselves, so that every node shows the same.
 """
 
 from __future__ import annotations
@@ -35,14 +36,33 @@ def shown(table: ItemTable, presence: Presence, content: int, asker: Asker) -> R
     if len(known) == 1:
         # By far the most contents have one name only, so whoever offers them says that.
         return table.row(*known) if len(holders) > (asker.number in holders) else None
+    if asker.number in holders or presence.has_restricted(content):
+        return _ask(table, presence, content, asker)
+    found = presence.shown.get(content)
+    if found is None:
+        found = _ask(table, presence, content, asker)
+        if found is not None:
+            presence.shown[content] = found
+    return found
+
+
+def _ask(table: ItemTable, presence: Presence, content: int, asker: Asker) -> Row | None:
     items = presence.items_for(content, asker)
+    holders = presence.holders_for(content, asker)
+    asked = [
+        (account, online.items)
+        for account in _asked(table.content_id(content), holders, asker)
+        if (online := presence.get(account)) is not None
+    ]
     said: dict[int, list[int]] = {}
-    for account in _asked(table.content_id(content), holders, asker):
-        online = presence.get(account)
-        if online is not None:
-            for item in islice(online.items & items, MAX_NAMES):
+    if len(items) <= MAX_NAMES:
+        for item in items:
+            said[item] = [account for account, held in asked if item in held]
+    else:
+        for account, held in asked:
+            for item in islice(held & items, MAX_NAMES):
                 said.setdefault(item, []).append(account)
-    return _majority([(table.row(item), accounts) for item, accounts in said.items()])
+    return _majority([(table.row(item), accounts) for item, accounts in said.items() if accounts])
 
 
 def _asked(content: str, holders: Collection[int], asker: Asker) -> Iterable[int]:

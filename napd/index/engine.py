@@ -20,8 +20,8 @@ from .search import Found, Page, Wanted
 from .table import ItemTable, Row
 from .words import searchable
 
-#: Matching items that one search looks at, at most: some 20 ms.
-MAX_EXAMINED = 8_000
+#: Matching items that one search looks at, at most: some 10 ms.
+MAX_EXAMINED = 5_000
 #: Contents that may be on the page after which no less popular band is looked at.
 ENOUGH = 1_000
 

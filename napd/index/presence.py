@@ -15,7 +15,7 @@ from .bands import Bands
 from .items import Asker
 from .multimap import Multimap
 from .store.interface import Account
-from .table import ItemTable
+from .table import ItemTable, Row
 
 
 @define(eq=False)
@@ -75,6 +75,8 @@ class Presence:
         #: Items that anybody online offers to everyone.
         self.everyone = BitMap()
         self.bands = Bands()
+        #: What contents are called, as `claims` found it; each is dropped when its holders change.
+        self.shown: dict[int, Row] = {}
         self.bytes = 0
         self.listings = 0
 
@@ -116,6 +118,7 @@ class Presence:
 
     def _add_public(self, online: Online, items: BitMap) -> set[int]:
         number, sources, everyone, row_of = online.account.number, self._sources, self.everyone, self._table.row
+        shown = self.shown
         changed: set[int] = set()
         size = 0
         for item in items:
@@ -123,6 +126,8 @@ class Presence:
             size += row.size
             content = row.content
             changed.add(content)
+            if content in shown:
+                del shown[content]
             if online.gains(content):
                 before = sources.count(content)
                 sources.add(content, number)
@@ -143,6 +148,7 @@ class Presence:
             size += row.size
             content = row.content
             changed.add(content)
+            self.shown.pop(content, None)
             before = sources.count(content)
             gone = online.loses(content)
             if gone:
@@ -221,6 +227,10 @@ class Presence:
         if not restricted:
             return public
         return set(public).union(*(self._restricted_holders.of(item) for item in restricted))
+
+    def has_restricted(self, content: int) -> bool:
+        """Whether anybody online offers it to some only, so that askers may see different things."""
+        return content in self._restricted
 
     def count_for(self, content: int, asker: Asker) -> int:
         """How many `holders_for` has."""

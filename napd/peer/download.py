@@ -122,11 +122,11 @@ class Download:
         else:
             self.holders_changed(self._found)
 
-    async def stop(self, *, keep: bool = True) -> None:
-        """Ask for nothing more; returns when what was written is journalled and the file closed, or removed."""
+    async def stop(self) -> None:
+        """Ask for nothing more; returns when what was written is journalled and the file closed."""
         self._let_go()
         try:
-            await self._received.close(keep=keep)
+            await self._received.close()
         except NapError as error:
             # What was written last will be fetched again: the journal does not claim it.
             self._unflushed(error)

@@ -7,6 +7,7 @@ running ones the first that can run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,7 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..background import Background
 from ..discovery.interface import Discovery, Holders, LinkState
-from ..errors import NapError, NoSuchThing, SourceFailed
+from ..errors import NapError, SourceFailed
 from ..model import ContentId, DownloadState, PeerId, Priority
 from ..ops.events import Events
 from ..wire.documents import Problem
@@ -27,7 +28,8 @@ from .journal import Journal
 from .prospects import Prospects
 from .queue import Item, Queue
 from .rates import RateMeter
-from .received import EMPTY_CONTENT, Received
+from .received import EMPTY_CONTENT
+from .runs import Runs
 from .sources import SourcePool
 
 #: A waiting download whose sources are known but failed is tried again after this, doubled up to the last, ± a quarter.
@@ -78,15 +80,21 @@ class Downloads:
         self._now = now
         self._rng = rng
         self._journal = journal
-        self._disk = disk
-        self._run = run
         self._sources = sources
         self._events = events
         self._background = background
         self._directory = directory
         self._limit = limit
-        self._running: dict[int, Download] = {}
-        self._stopping: dict[int, Deferred[None]] = {}
+        self._identity_at = partial(run, disk.identity_at)
+        self._runs = Runs(
+            clock=clock,
+            journal=journal,
+            disk=disk,
+            run=run,
+            sources=sources,
+            events=events,
+            background=background,
+        )
         self._discovery = discovery
         self._prospects = Prospects(clock, discovery)
         self._retries: dict[int, int] = {}
@@ -113,10 +121,7 @@ class Downloads:
         for timer in self._timers.values():
             if timer.active():
                 timer.cancel()
-        for number in list(self._running):
-            self._halt(self.queue.get(number))
-        for stopping in list(self._stopping.values()):
-            await stopping
+        await self._runs.stop_all()
         await self._journal.save(list(self.queue))
 
     # --- Commands --------------------------------------------------------------------------------
@@ -141,7 +146,7 @@ class Downloads:
                 )
                 new.append(item)
             elif item.state is DownloadState.DONE:
-                if item.path is None or await self._run(self._disk.identity_at, item.path) is None:
+                if item.path is None or await self._identity_at(item.path) is None:
                     self.queue.again(item, directory=directory or item.directory, name=name or item.name)
                     new.append(item)
             elif item.state in (DownloadState.FAILED, DownloadState.CANCELLED):
@@ -231,16 +236,15 @@ class Downloads:
             return
         self._rescheduling = True
         try:
-            for number in list(self._running):
-                item = self._find(number)
-                if item is None or item.state is not DownloadState.ACTIVE:
-                    self._halt_number(number)
+            for item in self._runs.items():
+                if item.state is not DownloadState.ACTIVE:
+                    self._runs.stop(item)
             # Each pass settles at least one download, or nothing changes any more.
             for _ in range(len(self.queue) + 1):
                 plan = self.queue.schedule(self._limit)
                 for item in plan.displace:
                     self.queue.displace(item)
-                    self._halt(item)
+                    self._runs.stop(item)
                     self._emit("download.displaced", item)
                 if not plan.start:
                     break
@@ -259,27 +263,9 @@ class Downloads:
             self._wait_for_source(item, answered=found is not None)
             return
         self.queue.activate(item)
-        received = Received(item, self._journal, self._disk, self._run)
-        download = Download(
-            item=item,
-            owner=self,
-            received=received,
-            clock=self._clock,
-            sources=self._sources,
-            events=self._events,
-            background=self._background,
-        )
-        self._running[item.id] = download
         self._started_at.setdefault(item.id, self._now())
         self._emit("download.started", item, content=item.content, sources=0 if found is None else len(found.holders))
-        self._background.start("running a download", self._run_one(download))
-
-    async def _run_one(self, download: Download) -> None:
-        stopping = self._stopping.get(download.item.id)
-        if stopping is not None:
-            await stopping
-        if self._running.get(download.item.id) is download:
-            download.start(self._prospects.holders(download.item.content))
+        self._runs.start(item, self, lambda: self._prospects.holders(item.content))
 
     def _wait_for_source(self, item: Item, *, answered: bool) -> None:
         self.queue.no_source(item)
@@ -288,34 +274,12 @@ class Downloads:
             self._emit("download.waiting", item)
         self._retry_later(item)
 
-    def _halt(self, item: Item) -> None:
-        self._halt_number(item.id)
-
-    def _halt_number(self, number: int, *, keep: bool = True) -> Deferred[None] | None:
-        download = self._running.pop(number, None)
-        if download is None:
-            return self._stopping.get(number)
-        stopping = self._background.start("stopping a download", download.stop(keep=keep))
-        self._stopping[number] = stopping
-
-        def stopped(_: None) -> None:
-            if self._stopping.get(number) is stopping:
-                del self._stopping[number]
-
-        stopping.addCallback(stopped)
-        return stopping
-
     async def _remove_partial(self, item: Item) -> None:
         timer = self._timers.pop(item.id, None)
         if timer is not None and timer.active():
             timer.cancel()
-        stopping = self._halt_number(item.id)
-        if stopping is not None and not stopping.called:
-            done: Deferred[None] = Deferred()
-            stopping.addCallback(lambda _: done.callback(None))
-            await done
         if item.state is not DownloadState.DONE:
-            await Received(item, self._journal, self._disk, self._run).close(keep=False)
+            await self._runs.remove_partial(item)
 
     # --- DownloadOwner ---------------------------------------------------------------------------
 
@@ -333,12 +297,12 @@ class Downloads:
 
     def no_source(self, item: Item) -> None:
         if item.state is DownloadState.ACTIVE:
-            self._halt(item)
+            self._runs.stop(item)
             self._wait_for_source(item, answered=True)
             self.reschedule()
 
     def finished(self, item: Item, path: str) -> None:
-        self._running.pop(item.id, None)
+        self._runs.ended(item)
         if item.state.ended:
             return
         self._background.start("finishing a download", self._conclude(item, path))
@@ -365,7 +329,7 @@ class Downloads:
         self.reschedule()
 
     def failed(self, item: Item, error: NapError) -> None:
-        self._running.pop(item.id, None)
+        self._runs.ended(item)
         if not item.state.ended:
             self.queue.fail(item, Problem(error.code, error.message), self._now())
             self._seek([item])
@@ -390,7 +354,7 @@ class Downloads:
             item.size = found.size
             if item.name == item.content and found.name:
                 item.name = found.name
-        running = self._running.get(item.id)
+        running = self._runs.of(item)
         if running is not None:
             running.holders_changed(found)
         elif item.state is DownloadState.WAITING:
@@ -438,7 +402,7 @@ class Downloads:
     # --- Looking ---------------------------------------------------------------------------------
 
     def running(self, item: Item) -> Download | None:
-        return self._running.get(item.id)
+        return self._runs.of(item)
 
     def answered(self, items: Iterable[Item]) -> Deferred[None]:
         """Fires when discovery has said who holds these, or cannot be asked."""
@@ -468,12 +432,6 @@ class Downloads:
     def _tell_watchers(self) -> None:
         for told in list(self._watchers):
             told()
-
-    def _find(self, number: int) -> Item | None:
-        try:
-            return self.queue.get(number)
-        except NoSuchThing:
-            return None
 
     def _emit(self, event: str, item: Item, message: str | None = None, **fields: Any) -> None:
         self._events.emit(event, message, download=item.id, transfer=item.transfer, **fields)

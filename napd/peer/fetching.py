@@ -19,6 +19,7 @@ from ..net.identity import PublicKey
 from ..net.link import SecureLink
 from ..net.pacing import Pacer
 from ..wire import peer as wire
+from .outstanding import Outstanding
 
 #: Seconds from the secured link to `admitted`.
 ADMISSION_S = 10.0
@@ -96,6 +97,7 @@ class FetchSession:
         self._next_id = 1
         self._gets: dict[int, GetRequest] = {}
         self._manifests: dict[int, _ManifestRequest] = {}
+        self._outstanding = Outstanding()
         self._queued: dict[ContentId, int] = {}
         self._incoming: _Incoming | None = None
         self._heard_at = 0.0
@@ -120,29 +122,28 @@ class FetchSession:
 
     def outline(self, content: ContentId) -> Deferred[tuple[int, bytes]]:
         """(size, group digests), unverified. Fails with `SourceFailed`."""
-        request = self._manifest_request()
-        self._say(wire.GetOutline(request.id, content))
-        return request.done
+        return self._ask_manifest(lambda number: wire.GetOutline(number, content))
 
     def group(self, content: ContentId, group: int) -> Deferred[tuple[int, bytes]]:
         """(0, chunk digests of the group), unverified. Fails with `SourceFailed`."""
-        request = self._manifest_request()
-        self._say(wire.GetGroup(request.id, content, group))
-        return request.done
+        return self._ask_manifest(lambda number: wire.GetGroup(number, content, group))
 
     def get(self, content: ContentId, first: int, count: int, transfer: str, receiver: Receiver) -> GetRequest:
         """Ask for a run of chunks; they come to the receiver."""
         request = GetRequest(self._new_id(), content, first, first + count, receiver)
         self._gets[request.id] = request
         self._heard_now_if_idle()
-        self._say(wire.Get(request.id, content, first, count, transfer))
+        self._say(*self._outstanding.ask(request.id, wire.Get(request.id, content, first, count, transfer)))
         return request
 
     def cancel(self, request: GetRequest) -> None:
         """What has not come yet is not wanted; the receiver hears nothing more."""
         if request.id in self._gets and not request.cancelled:
             request.cancelled = True
-            self._say(wire.Cancel(request.id))
+            if self._outstanding.withdraw(request.id):
+                del self._gets[request.id]
+            else:
+                self._say(wire.Cancel(request.id))
 
     def close(self) -> None:
         """Hang up; whoever still waits is told."""
@@ -190,6 +191,7 @@ class FetchSession:
         failure = reason if isinstance(reason, SourceFailed) else SourceFailed(reason.message, code=_lost_code(reason))
         gets, self._gets = self._gets, {}
         manifests, self._manifests = self._manifests, {}
+        self._outstanding.clear()
         self._incoming = None
         for manifest in manifests.values():
             manifest.done.errback(failure)
@@ -213,6 +215,7 @@ class FetchSession:
             self._refused(message.id, SourceFailed("the source is busy", code="busy"))
         elif isinstance(message, wire.Cancelled):
             self._gets.pop(message.id, None)
+            self._ended_here(message.id)
         elif isinstance(message, wire.Error):
             failure = SourceFailed(f"the source refused: {printable(message.message)}", code="refused")
             self._refused(message.id, failure)
@@ -287,12 +290,14 @@ class FetchSession:
         request = incoming.request
         if isinstance(request, _ManifestRequest):
             del self._manifests[request.id]
+            self._ended_here(request.id)
             request.done.callback((incoming.number, data))
             return
         request.next_chunk += 1
         ended = request.next_chunk == request.end_chunk
         if ended:
             self._gets.pop(request.id, None)
+            self._ended_here(request.id)
         if request.cancelled:
             return
         request.receiver.chunk_came(incoming.number, data)
@@ -303,6 +308,7 @@ class FetchSession:
         """One request fails; the link and the others go on."""
         if about is None:
             return
+        self._ended_here(about)
         manifest = self._manifests.pop(about, None)
         if manifest is not None:
             manifest.done.errback(failure)
@@ -374,19 +380,25 @@ class FetchSession:
 
     # --- Small change ----------------------------------------------------------------------------
 
-    def _manifest_request(self) -> _ManifestRequest:
+    def _ask_manifest(self, build: Callable[[int], wire.FromFetcher]) -> Deferred[tuple[int, bytes]]:
         request = _ManifestRequest(self._new_id(), Deferred())
         self._manifests[request.id] = request
         self._heard_now_if_idle()
-        return request
+        self._say(*self._outstanding.ask(request.id, build(request.id)))
+        return request.done
+
+    def _ended_here(self, number: int) -> None:
+        """The source has answered it: another may take its place."""
+        self._say(*self._outstanding.ended(number))
 
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id - 1
 
-    def _say(self, message: wire.FromFetcher) -> None:
-        if self._link is not None:
-            self._link.say(message)
+    def _say(self, *messages: wire.FromFetcher) -> None:
+        for message in messages:
+            if self._link is not None:
+                self._link.say(message)
 
     def _expect(self, size: int) -> None:
         if self._link is not None:

@@ -1,0 +1,107 @@
+"""The downloads that run: started, stopped, and never two runs of one item at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ..background import Background
+from ..discovery.interface import Holders
+from ..ops.events import Events
+from .disk import Disk
+from .download import Download, DownloadOwner
+from .journal import Journal
+from .queue import Item
+from .received import Received
+from .sources import SourcePool
+
+
+class Runs:
+    """:param run: runs a function on a disk thread."""
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        journal: Journal,
+        disk: Disk,
+        run: Callable[..., Deferred[Any]],
+        sources: SourcePool,
+        events: Events,
+        background: Background,
+    ) -> None:
+        self._clock = clock
+        self._journal = journal
+        self._disk = disk
+        self._run = run
+        self._sources = sources
+        self._events = events
+        self._background = background
+        self._running: dict[int, Download] = {}
+        self._stopping: dict[int, Deferred[None]] = {}
+
+    def of(self, item: Item) -> Download | None:
+        return self._running.get(item.id)
+
+    def items(self) -> list[Item]:
+        return [download.item for download in self._running.values()]
+
+    def start(self, item: Item, owner: DownloadOwner, found: Callable[[], Holders | None]) -> None:
+        """Run it, once an earlier run of it has closed its file. `found`: who holds it, asked at that moment."""
+        download = Download(
+            item=item,
+            owner=owner,
+            received=self._received(item),
+            clock=self._clock,
+            sources=self._sources,
+            events=self._events,
+            background=self._background,
+        )
+        self._running[item.id] = download
+        self._background.start("starting a download", self._start(download, found))
+
+    async def _start(self, download: Download, found: Callable[[], Holders | None]) -> None:
+        await self._stopped(download.item)
+        if self._running.get(download.item.id) is download:
+            download.start(found())
+
+    def ended(self, item: Item) -> None:
+        """The run has ended by itself."""
+        self._running.pop(item.id, None)
+
+    def stop(self, item: Item) -> None:
+        """Begin to stop it; what was verified is journalled, and its file closed, before it can run again."""
+        download = self._running.pop(item.id, None)
+        if download is None:
+            return
+        stopping = self._background.start("stopping a download", download.stop())
+        self._stopping[item.id] = stopping
+
+        def stopped(_: None) -> None:
+            if self._stopping.get(item.id) is stopping:
+                del self._stopping[item.id]
+
+        stopping.addCallback(stopped)
+
+    async def stop_all(self) -> None:
+        for item in self.items():
+            self.stop(item)
+        for stopping in list(self._stopping.values()):
+            await stopping
+
+    async def remove_partial(self, item: Item) -> None:
+        """Stop it, and its partial data is gone."""
+        self.stop(item)
+        await self._stopped(item)
+        await self._received(item).close(keep=False)
+
+    async def _stopped(self, item: Item) -> None:
+        stopping = self._stopping.get(item.id)
+        if stopping is not None:
+            await stopping
+
+    def _received(self, item: Item) -> Received:
+        return Received(item, self._journal, self._disk, self._run)
