@@ -37,7 +37,8 @@ class Bars:
         self._console = Console(
             file=stream,
             force_terminal=True,
-            no_color=bool(environ.get("NO_COLOR")),
+            # No colour system, no styles at all: dim and bold count as colour to those who set NO_COLOR.
+            color_system=None if environ.get("NO_COLOR") else "auto",
             markup=False,
             emoji=False,
             highlight=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -67,8 +68,11 @@ def list_(invocation: Invocation) -> int:
 def add(invocation: Invocation, directory: str, name: str | None, audience: tuple[str, ...]) -> int:
     """Share a directory, with all that is in it, now and after restarts.
 
-    Hidden files and symbolic links are left out. The same directory again is no change.
+    Hidden files and symbolic links are left out. The same directory again is no change. DIR=NAME does what --name does.
     """
+    if name is None and "=" in directory and not os.path.exists(directory):
+        # As the daemons' --share takes it.
+        directory, _, name = directory.rpartition("=")
     if name == "":
         raise Misuse("share add: --name is empty", "Leave it out for the directory's own name")
     params: dict[str, object] = {"directory": absolute(directory, "share add"), "audience": list(audience)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attrs import define, field
+from twisted.python.failure import Failure
 
 from ..errors import Denied, NapError
 from ..model import PeerId
@@ -46,6 +47,7 @@ class Door:
             session.end(error.code, str(error))
             return
         except NapError as error:
+            services.events.fault("login", Failure())
             session.end("shutdown", f"the index cannot let anybody in now: {error}")
             return
         self._replace(account, session)
@@ -78,6 +80,7 @@ class Door:
         try:
             online = await services.catalogues.connect(account, opened, services.now())
         except NapError as error:
+            services.events.fault("login", Failure())
             session.end("shutdown", f"the catalogue cannot be read now: {error}")
             return None
         if session.is_over():

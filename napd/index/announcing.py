@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from ..errors import NapError, RemoteProtocolError
@@ -14,6 +14,9 @@ from .presence import Online
 from .services import Services
 from .session import Session
 from .store.interface import Applied, OutOfStep, StaleSession, Step, TooManyListings
+
+#: Steps under way in all, those of runs that have been given up among them.
+MAX_PENDING = 4 * wire.ANNOUNCE_WINDOW
 
 
 @frozen
@@ -44,13 +47,12 @@ class Announcing:
 
     def take(self, message: wire.Announce) -> None:
         """:raises RemoteProtocolError: the step makes no sense, or there are too many under way."""
-        if len(self._pending) >= wire.ANNOUNCE_WINDOW:
-            raise RemoteProtocolError(f"over {wire.ANNOUNCE_WINDOW} announces without an acknowledgement", code="limit")
         _check(message)
         if message.reset:
             self._run += 1
         elif self._run == self._broken_run:
             return
+        self._check_window()
         step = Step(
             account=self._online.account.number,
             session=self._online.session,
@@ -67,6 +69,12 @@ class Announcing:
             self._working = True
             self._services.background.start("announce", self._deal_with_outcomes())
 
+    def _check_window(self) -> None:
+        """Steps of runs that a reset has ended do not count: their peer may not know yet what became of them."""
+        under_way = sum(pending.run == self._run for pending in self._pending)
+        if under_way >= wire.ANNOUNCE_WINDOW or len(self._pending) >= MAX_PENDING:
+            raise RemoteProtocolError(f"over {wire.ANNOUNCE_WINDOW} announces without an acknowledgement", code="limit")
+
     async def _deal_with_outcomes(self) -> None:
         try:
             while self._pending:
@@ -75,6 +83,9 @@ class Announcing:
                     await self._deal_with(pending)
                 finally:
                     self._pending.popleft()
+        except CancelledError:
+            # The index stops. What is committed is, and the peer will hear of it when it is back.
+            raise
         except Exception:
             self._services.events.fault("announce", Failure())
             self._session.abort(NapError("a fault of the index", code="bug"))

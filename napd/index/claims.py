@@ -67,7 +67,9 @@ def _ask(table: ItemTable, presence: Presence, content: int, asker: Asker) -> Ro
 
 def _asked(content: str, holders: Collection[int], asker: Asker) -> Iterable[int]:
     if len(holders) > MAX_ASKED:
-        holders = nsmallest(MAX_ASKED, holders, key=lambda account: crc32(f"{content} {account}".encode()))
+        seed = crc32(content.encode())
+        # Knuth's multiplicative hash: a part that no account can choose to be in.
+        holders = nsmallest(MAX_ASKED, holders, key=lambda account: (account * 2654435761 + seed) & 0xFFFFFFFF)
     return (account for account in holders if account != asker.number)
 
 

@@ -84,7 +84,7 @@ class Download:
         self._over = False
         self._flushing = False
         self._flush_timer: IDelayedCall | None = None
-        self._patience: IDelayedCall | None = None
+        self._unanswered: IDelayedCall | None = None
 
     def bytes_per_s(self) -> float:
         return self._meter.per_s(self._clock.seconds())
@@ -94,15 +94,15 @@ class Download:
     def start(self, found: Holders | None) -> None:
         """Take up what the disk holds, then ask the sources; if discovery has not answered yet, once it has."""
         if found is None and self.item.content != EMPTY_CONTENT:
-            self._patience = self._clock.callLater(ANSWER_S, self._owner.no_source, self.item)
+            self._unanswered = self._clock.callLater(ANSWER_S, self._owner.no_source, self.item)
         else:
             self._begin(found)
 
     def _begin(self, found: Holders | None) -> None:
         self._begun = True
         self._found = found
-        if self._patience is not None and self._patience.active():
-            self._patience.cancel()
+        if self._unanswered is not None and self._unanswered.active():
+            self._unanswered.cancel()
         self._background.start("taking up a download", self._take_up())
 
     async def _take_up(self) -> None:
@@ -134,7 +134,7 @@ class Download:
     def _let_go(self) -> None:
         """Leave all sources; nothing changes this download from here on."""
         self._over = True
-        for timer in (self._flush_timer, self._patience):
+        for timer in (self._flush_timer, self._unanswered):
             if timer is not None and timer.active():
                 timer.cancel()
         for lane in list(self.lanes.values()):
@@ -186,6 +186,10 @@ class Download:
         if lane is not None:
             lane.stop()
             self._emit("download.source_lost", lane, failure.message, code=failure.code)
+        if self._found is not None and all(holder.peer != source.peer for holder in self._found.holders):
+            # It was kept for its link alone.
+            self._wanted.pop(source.peer, None)
+            self._sources.leave(source, self)
         self._feed_all()
         self._judge()
 
@@ -208,20 +212,17 @@ class Download:
         self._feed_all()
 
     def _judge(self) -> None:
-        """Is there a source left? If not, wait a moment for one that is tried again soon, then say so."""
-        if self._over or not self._ready or self.lanes or self._received.complete:
-            return
-        if self._patience is not None and self._patience.active():
-            return
-        states = {source.state for source in self._wanted.values()}
-        if SourceState.CONNECTING in states or self._received.unjournalled or self._flushing:
-            self._patience = self._clock.callLater(PATIENCE_S, self._judge)
+        """Is there a source left, or one that is about to be tried again? If not, say so.
+
+        Asked again whenever a source is ready or lost, the holders change, or a chunk is stored.
+        """
+        if self._over or not self._ready or self.lanes or self._received.complete or self._received.writing:
             return
         now = self._clock.seconds()
-        backing_off = [s.retry_at - now for s in self._wanted.values() if s.state is SourceState.BACKING_OFF]
-        if backing_off and min(backing_off) <= PATIENCE_S:
-            self._patience = self._clock.callLater(PATIENCE_S, self._judge)
-            return
+        for source in self._wanted.values():
+            soon = source.state is SourceState.BACKING_OFF and source.retry_at - now <= PATIENCE_S
+            if soon or source.state is SourceState.CONNECTING:
+                return
         self._owner.no_source(self.item)
 
     # --- Asking ----------------------------------------------------------------------------------
@@ -353,6 +354,7 @@ class Download:
         elif self._flush_timer is None or not self._flush_timer.active():
             self._flush_timer = self._clock.callLater(FLUSH_S, self._flush_now)
         self._feed_all()
+        self._judge()
 
     def _flush_now(self) -> None:
         if not self._flushing and not self._over:

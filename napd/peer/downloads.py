@@ -101,6 +101,7 @@ class Downloads:
         self._timers: dict[int, IDelayedCall] = {}
         self._watchers: list[Callable[[], None]] = []
         self._started_at: dict[int, float] = {}
+        self._served_by: dict[int, set[str]] = {}
         self._meter = RateMeter()
         self._on = False
         self._rescheduling = False
@@ -190,11 +191,11 @@ class Downloads:
     async def cancel(self, items: Iterable[Item]) -> None:
         """The partial data is gone when this returns."""
         changed = [item for item in items if self.queue.cancel(item, self._now())]
-        await self._journal.ended(changed)
-        removals = [self._remove_partial(item) for item in changed]
-        for removal in removals:
-            await removal
         self._seek(changed)
+        for item in changed:
+            await self._remove_partial(item)
+            item.bytes_done = 0
+        await self._journal.ended(changed)
         for item in changed:
             self._emit("download.cancelled", item)
         self.reschedule()
@@ -208,6 +209,8 @@ class Downloads:
     async def clear(self) -> list[Item]:
         """Forget ended ones; what a failed one had received goes with it."""
         gone = self.queue.forget_ended()
+        for item in gone:
+            self._served_by.pop(item.id, None)
         await self._journal.forget(gone)
         for item in gone:
             await self._remove_partial(item)
@@ -278,7 +281,7 @@ class Downloads:
         timer = self._timers.pop(item.id, None)
         if timer is not None and timer.active():
             timer.cancel()
-        if item.state is not DownloadState.DONE:
+        if item.state is not DownloadState.DONE and not item.new:
             await self._runs.remove_partial(item)
 
     # --- DownloadOwner ---------------------------------------------------------------------------
@@ -344,8 +347,12 @@ class Downloads:
 
     def holders_changed(self, found: Holders) -> None:
         item = self.queue.of_content(found.content)
-        if item is None or item.state.ended:
-            return
+        if item is not None and not item.state.ended:
+            self._use_holders(item, found)
+        self._prospects.tell_waiting(found.content)
+
+    def _use_holders(self, item: Item, found: Holders) -> None:
+        self._served_by.setdefault(item.id, set()).update(holder.user for holder in found.holders)
         answered_before = self._prospects.holders(found.content) is not None
         new = self._prospects.told(found)
         for peer in new:
@@ -417,9 +424,8 @@ class Downloads:
         return self._prospects.ban_code(item.content, peer)
 
     def holds_from(self, item: Item, user: str) -> bool:
-        """Whether this user is among the download's sources: what ``@user`` selects by."""
-        found = self._prospects.holders(item.content)
-        return found is not None and any(holder.user == user for holder in found.holders)
+        """Whether this user is, or was in this run of the daemon, among its sources: what ``@user`` selects by."""
+        return user in self._served_by.get(item.id, ())
 
     def bytes_per_s(self) -> float:
         return self._meter.per_s(self._clock.seconds())

@@ -214,8 +214,8 @@ class FetchSession:
         elif isinstance(message, wire.Busy):
             self._refused(message.id, SourceFailed("the source is busy", code="busy"))
         elif isinstance(message, wire.Cancelled):
-            self._gets.pop(message.id, None)
-            self._ended_here(message.id)
+            # Nobody hears of it if it was cancelled here; a source that drops what is wanted is no use.
+            self._refused(message.id, SourceFailed("the source dropped a request", code="refused"))
         elif isinstance(message, wire.Error):
             failure = SourceFailed(f"the source refused: {printable(message.message)}", code="refused")
             self._refused(message.id, failure)

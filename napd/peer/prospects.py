@@ -89,11 +89,6 @@ class Prospects:
         before = self._holders.get(found.content)
         known = set() if before is None else {(holder.peer, holder.addresses) for holder in before.holders}
         self._holders[found.content] = found
-        for waiting in [waiting for waiting in self._waiting if found.content in waiting.contents]:
-            waiting.contents.discard(found.content)
-            if not waiting.contents:
-                self._waiting.remove(waiting)
-                waiting.done.callback(None)
         new = {holder.peer for holder in found.holders if (holder.peer, holder.addresses) not in known}
         for peer in new:
             # Whoever comes back may have changed; a liar's ban stays.
@@ -102,8 +97,16 @@ class Prospects:
                 del self._bans[found.content, peer]
         return new
 
+    def tell_waiting(self, content: ContentId) -> None:
+        """What discovery said of this content has been acted upon: let those go on that wait for it."""
+        for waiting in [waiting for waiting in self._waiting if content in waiting.contents]:
+            waiting.contents.discard(content)
+            if not waiting.contents:
+                self._waiting.remove(waiting)
+                waiting.done.callback(None)
+
     def answered(self, contents: Iterable[ContentId]) -> Deferred[None]:
-        """Fires when discovery has answered about all of these that are sought; may be cancelled."""
+        """Fires when discovery's answers about all of these that are sought are acted upon; may be cancelled."""
         open_ones = {content for content in contents if content in self._sought and content not in self._holders}
         if not open_ones:
             return succeed(None)

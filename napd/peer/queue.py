@@ -210,7 +210,6 @@ class Queue:
         if item.state in (DownloadState.DONE, DownloadState.CANCELLED):
             return False
         self._end(item, DownloadState.CANCELLED, now)
-        item.bytes_done = 0
         return True
 
     def finish(self, item: Item, path: str, now: float) -> None:

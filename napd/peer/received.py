@@ -131,6 +131,11 @@ class Received:
         return len(self._unflushed)
 
     @property
+    def writing(self) -> bool:
+        """Whether chunks are being checked and written now."""
+        return self._writing > 0
+
+    @property
     def unjournalled(self) -> int:
         """Chunks that a crash would cost now."""
         return self._writing + len(self._unflushed)
@@ -240,6 +245,8 @@ class Received:
         for chunk in chunks:
             self._flushed.add(chunk)
         self._item.bytes_done += sum(chunk_bytes(self.size, chunk) for chunk in chunks)
+        # What was not saved of it at a kill is at least what has been found on the disk since.
+        self._item.bytes_received = max(self._item.bytes_received, self._item.bytes_done)
 
     async def publish(self) -> str:
         """The complete file is synced and gets its final name, and its partial data goes. Returns the absolute path."""

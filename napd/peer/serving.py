@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from attrs import define
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..background import Background
@@ -26,8 +26,6 @@ from .uploads import Upload, Uploads
 
 #: Seconds from the secured link to a good ticket.
 ADMISSION_S = 10.0
-#: Bytes handed to the transport at once; more only costs page faults.
-BLOCK_BYTES = 64 * 1024
 #: Seconds a slot is kept for the next request, so that a fetcher between two windows does not lose its turn.
 SLOT_GRACE_S = 0.5
 #: Seconds without the other end taking a byte that it asked for, after which it is cut off.
@@ -65,7 +63,8 @@ class ServeSession:
         self._serving = False
         self._serving_manifests = False
         self._in_chunk = False
-        self._after_chunk: list[tuple[wire.FromServer, bytes]] = []
+        self._after_chunk: list[wire.FromServer] = []
+        self._chunk_over: Deferred[None] | None = None
         self._turn: Deferred[None] | None = None
         self._told: dict[ContentId, int] = {}
         self._deadline: IDelayedCall | None = None
@@ -113,8 +112,7 @@ class ServeSession:
         for call in (self._deadline, self._slot_grace):
             if call is not None and call.active():
                 call.cancel()
-        self._runs.clear()
-        self._manifest_requests.clear()
+        self._forget_requests()
         for work in self._work:
             work.cancel()
         self._uploads.left(self)
@@ -124,6 +122,8 @@ class ServeSession:
     def _handle(self, message: wire.FromFetcher) -> None:
         if not self._greeted and not isinstance(message, wire.Hello | wire.Bye):
             raise RemoteProtocolError("spoke before hello", code="order")
+        if self.claims is not None:
+            self._set_deadline(IDLE_S, "idle")
         if isinstance(message, wire.Hello):
             self._hello_heard(message)
         elif isinstance(message, wire.Ticket):
@@ -135,7 +135,6 @@ class ServeSession:
         elif isinstance(message, wire.Get | wire.GetOutline | wire.GetGroup | wire.Cancel):
             if self.claims is None:
                 raise RemoteProtocolError("a request before the ticket", code="no_ticket")
-            self._set_deadline(IDLE_S, "idle")
             self._request_heard(message)
 
     def _hello_heard(self, hello: wire.Hello) -> None:
@@ -274,17 +273,21 @@ class ServeSession:
             return
         link.say(header)
         self._in_chunk = True
-        view = memoryview(data)
-        for at in range(0, len(data), BLOCK_BYTES):
-            block = bytes(view[at : at + BLOCK_BYTES])
+        left = memoryview(data)
+        while left:
+            block = bytes(left[: self._uploads.block_bytes()])
+            left = left[len(block) :]
             await self._uploads.pace(len(block))
             link.send_raw(block)
             self._uploads.sent(upload, len(block))
             await self._drained(link)
         self._in_chunk = False
         waiting, self._after_chunk = self._after_chunk, []
-        for message, raw in waiting:
-            self._send(message, raw)
+        for message in waiting:
+            self._send(message)
+        over, self._chunk_over = self._chunk_over, None
+        if over is not None:
+            over.callback(None)
 
     async def _drained(self, link: SecureLink) -> None:
         drained = link.drained()
@@ -303,38 +306,58 @@ class ServeSession:
         """They need no slot: knowing what to ask for costs next to nothing."""
         try:
             while self._manifest_requests and (link := self._link) is not None:
-                request = self._manifest_requests.popleft()
-                content = ContentId(request.content)
-                try:
-                    if isinstance(request, wire.GetOutline):
-                        size, digests = await self._uploads.outline(content)
-                        self._send(wire.Outline(request.id, size, len(digests)), digests)
-                    else:
-                        digests = await self._uploads.group(content, request.group)
-                        self._send(wire.Group(request.id, len(digests)), digests)
-                except LookupError:
-                    self._send(wire.Gone(request.id))
-                if not self._in_chunk:
-                    await self._drained(link)
+                header, digests = await self._manifest_answer(self._manifest_requests[0])
+                await self._between_chunks()
+                if not self._manifest_requests:
+                    return
+                # It was open until now: whoever asks for more than it takes meets the limit.
+                self._manifest_requests.popleft()
+                self._send(header)
+                link.send_raw(digests)
+                await self._drained(link)
         finally:
             self._serving_manifests = False
 
+    async def _manifest_answer(self, request: wire.GetOutline | wire.GetGroup) -> tuple[wire.FromServer, bytes]:
+        content = ContentId(request.content)
+        try:
+            if isinstance(request, wire.GetOutline):
+                size, digests = await self._uploads.outline(content)
+                return wire.Outline(request.id, size, len(digests)), digests
+            digests = await self._uploads.group(content, request.group)
+            return wire.Group(request.id, len(digests)), digests
+        except LookupError:
+            return wire.Gone(request.id), b""
+
+    def _between_chunks(self) -> Deferred[None]:
+        """Fires when something with raw bytes may be sent: now, or after the chunk that is being sent."""
+        if not self._in_chunk:
+            return succeed(None)
+        self._chunk_over = Deferred()
+        return self._chunk_over
+
     # --- Small change ----------------------------------------------------------------------------
 
-    def _send(self, message: wire.FromServer, raw: bytes = b"") -> None:
-        """A line and its raw bytes, never into the middle of a chunk."""
+    def _send(self, message: wire.FromServer) -> None:
+        """A line, never into the middle of a chunk."""
         if self._in_chunk:
             if len(self._after_chunk) > 2 * wire.MAX_OUTSTANDING:
                 raise RemoteProtocolError("too much is asked at once", code="limit")
-            self._after_chunk.append((message, raw))
+            self._after_chunk.append(message)
         elif self._link is not None:
             self._link.say(message)
-            if raw:
-                self._link.send_raw(raw)
 
     def _hang_up(self, last: wire.Bye | None) -> None:
+        self._forget_requests()
         if self._link is not None:
             self._link.hang_up(None if self._in_chunk else last)
+
+    def _forget_requests(self) -> None:
+        """Nothing more is read from the disk for somebody who is hung up on."""
+        for run in self._runs:
+            run.cancelled = True
+        self._runs.clear()
+        self._manifest_requests.clear()
 
     def close(self) -> None:
         """This daemon stops."""

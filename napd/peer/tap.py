@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,7 @@ from .downloads import Downloads
 from .journal import SCHEMA, Journal, database_path
 from .queue import Queue
 from .reception import Reception
+from .shares.guard import Guard, check_configured
 from .shares.schema import SCHEMA as SHARES_SCHEMA
 from .shares.service import DATABASE_NAME as SHARES_DATABASE
 from .shares.service import Shares
@@ -58,6 +60,13 @@ class Options(DaemonOptions):
     program = "nappeer"
     settings = PEER_SETTINGS
     databases: ClassVar = {database_path(Path()).name: len(SCHEMA), SHARES_DATABASE: len(SHARES_SCHEMA)}
+
+    def postOptions(self) -> None:
+        super().postOptions()
+        check_configured(
+            [(os.fsencode(share.directory), share.name) for share in self.values["share"]],
+            Guard([os.fsencode(self.values["state"])], os.environ),
+        )
 
 
 def makeService(options: Options) -> IService:

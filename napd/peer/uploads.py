@@ -23,6 +23,11 @@ from .permissions import may_fetch
 from .rates import RateMeter
 from .slots import Slots
 
+#: Bytes handed to a transport at once; more only costs page faults.
+BLOCK_BYTES = 64 * 1024
+#: Under a limit everybody who is served gets a block this often, so that nobody takes it for a stall.
+BLOCK_S = 0.5
+LEAST_BLOCK_BYTES = 512
 #: Seconds without a request after which an upload that has not sent everything counts as finished.
 IDLE_UPLOAD_S = 10.0
 
@@ -220,6 +225,14 @@ class Uploads:
 
     async def group(self, content: ContentId, group: int) -> bytes:
         return await self._library.group(content, group)
+
+    def block_bytes(self) -> int:
+        """How much to send at once just now."""
+        rate = self._pacer.rate
+        if rate is None:
+            return BLOCK_BYTES
+        share = rate * BLOCK_S / max(1, self._slots.taken)
+        return int(min(BLOCK_BYTES, max(LEAST_BLOCK_BYTES, share)))
 
     def pace(self, size: int) -> Deferred[None]:
         return self._pacer.spend(size)

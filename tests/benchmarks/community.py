@@ -62,7 +62,8 @@ class Community:
         """The taker has nothing any more."""
         self.taker.ctl("queue", "clear")
         for path in self.taker.downloads.iterdir():
-            path.unlink()
+            if path.is_file():
+                path.unlink()
 
 
 def ask(daemon: DaemonProcess, method: str, **params: Any) -> Any:

@@ -296,3 +296,26 @@ def test_a_daemon_that_hangs_starves_the_watchdog(daemon: DaemonProcess, systemd
     with pytest.raises(AssertionError):
         until(lambda: len(systemd.told("WATCHDOG=1")) > fed + 1, "food", timeout=0.5)
     daemon.go_on()
+
+
+@pytest.mark.parametrize("directory", ["/", "/etc", "/proc/self", "."])
+def test_a_configured_share_that_must_not_be_is_refused_before_the_start(folder: Path, directory: str) -> None:
+    options = ["--state", "state", "--listen", LISTEN, "--share", directory]
+    # The working directory is the home here, which must not be shared as a whole.
+    done = run("nappeer", *options, folder=folder)
+
+    assert done.returncode == 78
+    assert len(done.stderr.splitlines()) == 1
+    assert "must not be shared" in done.stderr
+
+
+def test_two_configured_shares_of_one_name_are_refused_with_a_way_out(folder: Path) -> None:
+    for made in ("a/music", "b/music"):
+        (folder / made).mkdir(parents=True)
+
+    done = run(
+        "nappeer", "--state", "state", "--listen", LISTEN, "--share", "a/music", "--share", "b/music", folder=folder
+    )
+
+    assert done.returncode == 78
+    assert "=NAME" in done.stderr

@@ -1,4 +1,4 @@
-"""The other end of a peer link, saying what a test tells it to: a fetcher for real servers, a server for real fetchers."""
+"""The other end of a peer link, as a test wants it: fetching from real sources, or serving real fetchers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,16 @@ HELLO = {"fetch": wire.Hello((1,), "script", "fetch"), "serve": wire.Hello((1,),
 
 @define(eq=False)
 class ScriptedPeer:
-    """A `LinkUser`: `heard` is every message in order, each with the raw bytes that came with it."""
+    """A `LinkUser`: `heard` is every message in order, each with the raw bytes that came with it.
+
+    `greeting` is said as soon as the link is secured.
+    """
 
     clock: Clock
     decode: Callable[[bytes], Any]
     identity: Identity = field(factory=new_identity)
+    alpn: bytes = wire.ALPN
+    greeting: Sequence[Struct] = ()
     heard: list[tuple[Any, bytes]] = field(factory=list)
     lines: list[bytes] = field(factory=list)
     secured: bool = False
@@ -36,12 +41,14 @@ class ScriptedPeer:
     _coming: tuple[Any, bytearray] | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.link = SecureLink(self.clock, self, wire.ALPN)
+        self.link = SecureLink(self.clock, self, self.alpn)
 
     # --- LinkUser --------------------------------------------------------------------------------
 
     def link_secured(self, key: PublicKey) -> None:
         self.secured = True
+        for message in self.greeting:
+            self.link.say(message)
 
     def line_heard(self, line: bytes) -> None:
         self.lines.append(line)
@@ -104,7 +111,7 @@ def scripted_fetcher(clock: Clock) -> ScriptedPeer:
     return ScriptedPeer(clock, wire.decode_from_server)
 
 
-def scripted_server(clock: Clock) -> ScriptedPeer:
+def scripted_source(clock: Clock) -> ScriptedPeer:
     return ScriptedPeer(clock, wire.decode_from_fetcher)
 
 

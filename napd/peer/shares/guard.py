@@ -11,7 +11,7 @@ import pwd
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from ...errors import Denied, Misuse, NoSuchThing, printable
+from ...errors import ConfigurationError, Denied, Misuse, NoSuchThing, printable
 
 #: The system's own: neither they, nor what is in them, nor what they are in.
 SYSTEM_TREES = (b"/etc", b"/proc", b"/sys", b"/dev")
@@ -95,6 +95,31 @@ class Guard:
         if reason is not None:
             raise Denied(f"{shown} must not be shared: {reason}", "share a directory made for it", code="refused")
         return real
+
+
+def check_configured(shares: Iterable[tuple[bytes, str | None]], guard: Guard) -> None:
+    """What can be said of configured shares before the daemon starts: each may be shared, and no name is used twice.
+
+    A directory that is missing now may be an unmounted disk, and is for later.
+
+    :raises ConfigurationError: naming the directory, and what to do.
+    """
+    names: dict[str, bytes] = {}
+    for directory, given in shares:
+        shown = printable(_text(directory))
+        reason = guard.refusal(directory)
+        if reason is not None:
+            raise ConfigurationError(f"share {shown} must not be shared: {reason}", "share a directory made for it")
+        try:
+            name = default_name(directory) if given is None else check_name(given)
+        except Misuse as error:
+            raise ConfigurationError(f"share {shown}: {error.message}", error.hint) from error
+        same = names.setdefault(name, normal(directory))
+        if same != normal(directory):
+            raise ConfigurationError(
+                f"share {shown}: there is a share called {name!r} already, of {printable(_text(same))}",
+                f"choose another name with =NAME: {shown}=NAME",
+            )
 
 
 def normal(path: bytes) -> bytes:

@@ -28,7 +28,7 @@ NOW = 1_600_000_000.0
 class Catalogue:
     """A `CatalogueFeed` whose steps a test puts there."""
 
-    at: CataloguePosition = CataloguePosition("e" * 64, 0, "0" * 64, 0, 0)
+    at: CataloguePosition = field(factory=lambda: CataloguePosition("e" * 64, 0, "0" * 64, 0, 0))
     steps: dict[int, CatalogueStep] = field(factory=dict)
     heard: list[Callable[[], None]] = field(factory=list)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from napd.net.identity import new_identity
 from napd.wire import index as wire
 from napd.wire.catalogue import Entry
 from napd.wire.line import MAX_LINE_BYTES
-
 from tests.support.scripted_index import welcome
 
 from .conftest import ADDRESS, NOW, Rig
@@ -268,7 +268,7 @@ def attempts(rig: Rig, seed: int, seconds: float) -> list[float]:
 
 def test_attempts_become_rarer_up_to_a_limit_and_are_spread(rig: Rig) -> None:
     times = attempts(rig, 1, 300)
-    waits = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(times)]
     for number, wait in enumerate(waits):
         middle = min(LAST_BACK_OFF_S, FIRST_BACK_OFF_S * 2**number)
         assert 0.5 * middle - 0.2 <= wait <= 1.5 * middle + 0.2

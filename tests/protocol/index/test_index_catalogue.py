@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, fail
 
+from napd.index.announcing import MAX_PENDING
 from napd.index.limits import Limits
 from napd.index.store.interface import Applied, Step, StoreFailed
 from napd.index.store.memory import MemoryStore
@@ -99,6 +100,32 @@ def test_more_than_the_window_is_refused() -> None:
     store.commit()
     index.settle()
     assert index.faults == []
+
+
+def test_a_full_list_may_follow_at_once_on_a_window_of_steps_that_failed() -> None:
+    store = HeldStore()
+    index = IndexScript(store)
+    peer = index.online("ann", entry("a/song.mp3"))
+    store.held = []
+    peer.say(*(wire.Announce(EPOCH, 50 + n, 51 + n) for n in range(wire.ANNOUNCE_WINDOW)))
+    store.held.pop(0).callback(None)
+    assert len(peer.all(wire.Resync)) == 1
+    peer.say(*(peer.step(entry(f"a/{n}"), reset=n == 0) for n in range(wire.ANNOUNCE_WINDOW)))
+    assert not peer.is_gone()
+    store.commit()
+    index.settle()
+    assert len(acknowledged(peer)) == wire.ANNOUNCE_WINDOW
+
+
+def test_full_lists_without_end_are_refused() -> None:
+    store = HeldStore()
+    index = IndexScript(store)
+    peer = index.online("ann")
+    store.held = []
+    for _ in range(100):
+        peer.announce(reset=True)
+    assert peer.is_gone()
+    assert len(store.held) == MAX_PENDING
 
 
 def test_nothing_is_visible_or_acknowledged_before_it_is_committed() -> None:

@@ -206,6 +206,7 @@ def test_a_store_that_does_not_work_sends_peers_away_for_now() -> None:
     code = bye(peer)
     assert code == "shutdown"
     assert code not in wire.FINAL_CODES
+    assert "disk is full" in index.events("daemon.fault")[0]["error"]
 
 
 # --- Coming back -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from napd.index.claims import MAX_ASKED
 from napd.index.engine import MemoryEngine
 from napd.index.items import Asker, Item
 from napd.index.limits import Limits
@@ -58,6 +59,19 @@ def test_one_account_has_one_vote_however_often_it_shares_a_content(index: Index
     index.online("bob", entry("b/aaa.mp3", seed="x"))
     (result,) = asker.search("mp3").results
     assert (result.name, result.sources) == ("aaa.mp3", 2)
+
+
+def test_of_a_great_crowd_a_part_is_asked_what_it_calls_a_content() -> None:
+    table = ItemTable()
+    presence = Presence(table)
+    engine = MemoryEngine(table, presence)
+    engine.learn([Item(1, 1, entry("a/word common", seed="x")), Item(2, 1, entry("a/word odd", seed="x"))])
+    for account in range(MAX_ASKED * 3):
+        online = presence.connect(Account(account, f"id{account}", f"u{account}", PeerId("p")), 1, 0.0)
+        presence.add(online, [2 if account % 3 == 0 else 1])
+    (found,) = engine.search(wanted_of(wire.Search(1, "word"), 100), ASKER).results
+    assert found.shown.name == "word common"
+    assert found.sources == MAX_ASKED * 3
 
 
 def test_who_came_first_does_not_matter(index: IndexScript, asker: PeerScript) -> None:

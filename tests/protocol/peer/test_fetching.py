@@ -20,7 +20,7 @@ from napd.peer.fetching import ADMISSION_S, STALL_S, FetchSession
 from napd.wire import peer as wire
 from napd.wire.line import MAX_LINE_BYTES
 from tests.support.memory import connect, settle
-from tests.support.scripted_peer import HELLO, Receiver, ScriptedPeer, scripted_server
+from tests.support.scripted_peer import HELLO, Receiver, ScriptedPeer, scripted_source
 
 CONTENT, OTHER = ContentId("1" * 64), ContentId("2" * 64)
 
@@ -46,7 +46,7 @@ class Rig:
         )
         link = SecureLink(self.clock, self.session, wire.ALPN)
         self.session.attach(link)
-        self.source = scripted_server(self.clock)
+        self.source = scripted_source(self.clock)
         connect(self.clock, link, self.source.link, new_identity(), self.source.identity, wire.ALPN)
         settle(self.clock)
 
@@ -240,6 +240,8 @@ def test_a_chunk_more_than_the_run_has_ends_the_link(rig: Rig) -> None:
         (lambda number: wire.Gone(number), "gone"),
         (lambda number: wire.Busy(number, 3.0), "busy"),
         (lambda number: wire.Error("out_of_bounds", "no such chunk", number), "refused"),
+        # Nobody cancelled it: left alone, its chunks would be waited for without end.
+        (lambda number: wire.Cancelled(number), "refused"),
     ],
 )
 def test_a_refused_request_fails_alone(rig: Rig, answer: Callable[[int], Struct], code: str) -> None:

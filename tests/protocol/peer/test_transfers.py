@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from napd.content.digest import CHUNK_BYTES
 from napd.errors import NoSpace
-from napd.model import DownloadState, Priority
+from napd.model import ContentId, DownloadState, Priority
 from napd.peer.disk import Disk
 from napd.peer.queue import Item
 from napd.peer.views import source_rows
@@ -466,3 +466,62 @@ def test_a_limit_holds_for_all_transfers_together(swarm: Swarm, end: str) -> Non
     took = swarm.clock.seconds() - started
     assert 24 * MIB / 4e6 * 0.8 < took < 24 * MIB / 4e6 * 1.3
     assert [saved(item) for item in items] == [data_of(8 * MIB, n) for n in range(3)]
+
+
+def test_get_of_what_nobody_has_answers_once_it_is_known_to_wait(swarm: Swarm) -> None:
+    bob = swarm.node("bob")
+    contents = [ContentId(f"{n:064x}") for n in range(1, 6)]
+    items = bob.get(*contents)
+
+    bob.do(_answered(bob, items))
+
+    assert [item.state for item in items] == [DownloadState.WAITING] * 5
+
+
+async def _answered(node: Node, items: list[Item]) -> None:
+    await node.downloads.answered(items)
+
+
+def test_nothing_is_counted_as_kept_after_a_cancel(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    ada.up.set_rate(4e6)
+    (item,) = bob.get(ada.library.add("file.bin", data_of(20 * MIB)))
+    swarm.until(lambda: item.bytes_done > 4 * MIB)
+
+    bob.do(bob.downloads.cancel([item]))
+    swarm.clock.pump([0.1] * 30)
+
+    assert item.bytes_done == 0
+    bob.crash()
+    bob.start()
+    assert [kept.bytes_done for kept in bob.downloads.queue] == [0]
+
+
+def test_a_download_waits_at_once_when_its_last_source_is_known_to_be_gone(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    ada.up.set_rate(4e6)
+    (item,) = bob.get(ada.library.add("file.bin", data_of(20 * MIB)))
+    swarm.until(lambda: item.bytes_done > 4 * MIB)
+
+    # The index tells first, while what was under way still comes.
+    ada.online = False
+    swarm.town.tell()
+    ada.online = True
+    ada.go_offline()
+
+    swarm.until(lambda: item.state is DownloadState.WAITING, seconds=1)
+
+
+def test_no_more_is_done_than_was_received_after_a_crash(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    ada.up.set_rate(8e6)
+    (item,) = bob.get(ada.library.add("file.bin", data_of(40 * MIB)))
+    swarm.until(lambda: item.bytes_received > item.bytes_done + 4 * MIB)
+
+    bob.crash()
+    bob.start()
+    (restored,) = list(bob.downloads.queue)
+    swarm.until(lambda: restored.state is DownloadState.ACTIVE)
+    swarm.until(lambda: restored.bytes_done > item.bytes_done)
+
+    assert restored.bytes_received >= restored.bytes_done
