@@ -91,6 +91,9 @@ class Announcing:
             self._session.abort(NapError("a fault of the index", code="bug"))
         finally:
             self._working = False
+            for given_up in self._pending:
+                given_up.applied.addErrback(lambda _: None)
+            self._pending.clear()
 
     async def _deal_with(self, pending: _Pending) -> None:
         try:

@@ -12,7 +12,8 @@ from heapq import nsmallest
 from itertools import islice
 from typing import Any, TypeVar
 
-from attrs import evolve
+from attrs import evolve, frozen
+from pyroaring import BitMap
 
 from ..wire.catalogue import Media
 from .items import Asker
@@ -24,20 +25,41 @@ MAX_ASKED = 256
 #: Names of one content that one account is asked for (it may share the empty file under thousands).
 MAX_NAMES = 8
 
+#: Items of one content that are compared with a search.
+MAX_JUDGED = 256
+
 V = TypeVar("V")
 #: Items of one content, with the accounts that say so.
 Said = Sequence[tuple[Row, Iterable[int]]]
 
 
-def shown(table: ItemTable, presence: Presence, content: int, asker: Asker) -> Row | None:
-    """What the accounts online say of a content, the asker left out; None if nobody else offers it to the asker."""
+@frozen
+class Among:
+    """Items that answer a search: only they have a say in what a content is called in its results."""
+
+    items: BitMap
+    fits: Callable[[Row], bool]
+
+    def of(self, items: BitMap, table: ItemTable) -> BitMap:
+        return BitMap(item for item in islice(items & self.items, MAX_JUDGED) if self.fits(table.row(item)))
+
+
+def shown(table: ItemTable, presence: Presence, content: int, asker: Asker, among: Among | None = None) -> Row | None:
+    """What the accounts online say of a content, the asker left out; None if nobody else offers it to the asker.
+
+    :param among: what was searched for: who calls it something else is not asked.
+    """
     holders = presence.holders_for(content, asker)
     known = table.items_of(content)
     if len(known) == 1:
         # By far the most contents have one name only, so whoever offers them says that.
         return table.row(*known) if len(holders) > (asker.number in holders) else None
     if asker.number in holders or presence.has_restricted(content):
-        return _ask(table, presence, content, asker)
+        return _ask(table, presence, content, asker, among)
+    if among is not None:
+        found = _ask(table, presence, content, asker, among)
+        if found is not None:
+            return found
     found = presence.shown.get(content)
     if found is None:
         found = _ask(table, presence, content, asker)
@@ -46,8 +68,10 @@ def shown(table: ItemTable, presence: Presence, content: int, asker: Asker) -> R
     return found
 
 
-def _ask(table: ItemTable, presence: Presence, content: int, asker: Asker) -> Row | None:
+def _ask(table: ItemTable, presence: Presence, content: int, asker: Asker, among: Among | None = None) -> Row | None:
     items = presence.items_for(content, asker)
+    if among is not None:
+        items = among.of(items, table) or items
     holders = presence.holders_for(content, asker)
     asked = [
         (account, online.items)

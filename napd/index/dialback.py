@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from attrs import define, field
-from twisted.internet import defer
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -21,8 +20,6 @@ from ..wire.peer import ALPN
 
 #: Dials under way at once, over all peers.
 MAX_DIALS = 32
-#: Seconds that a link which has proven what it should gets for its good end.
-HANG_UP_S = 5.0
 #: Seconds between attempts while an address is not proven: doubled each time up to the second figure.
 RETRY_S = 5.0
 MAX_RETRY_S = 600.0
@@ -99,26 +96,24 @@ class Dialback:
             await deferLater(self._clock, wait_s * self._random.uniform(0.75, 1.25))
 
     async def _reaches(self, address: str, peer: PeerId) -> bool:
-        """Whether this peer's key answers there. Dialling and the handshake have their own limits."""
+        """Whether this peer's key answers there. Dialling, the handshake and the good end have their own limits."""
         await self._slots.acquire()
         knock = _Knock(self._clock, peer)
         try:
             await self._dialler.dial(address, ALPN, knock.build)
-            reached = await knock.answer
-            if reached:
-                await knock.gone.addTimeout(HANG_UP_S, self._clock)
-        except (NapError, defer.TimeoutError):
-            return knock.answered
+            await knock.gone
+        except NapError:
+            return False
         finally:
             knock.end()
             self._slots.release()
-        return reached
+        return knock.answered
 
 
 class _Knock:
     """The user of one link that is closed as soon as the key behind it is known.
 
-    :ivar answer: fires with whether the key was the right one.
+    :ivar answered: the key was the right one.
     :ivar gone: fires when the link is lost.
     """
 
@@ -127,7 +122,6 @@ class _Knock:
         self._peer = peer
         self._link: SecureLink | None = None
         self.answered = False
-        self.answer: Deferred[bool] = Deferred()
         self.gone: Deferred[None] = Deferred()
 
     def build(self) -> SecureLink:
@@ -143,7 +137,6 @@ class _Knock:
         self.answered = True
         if self._link is not None:
             self._link.hang_up()
-        self.answer.callback(True)
 
     def line_heard(self, line: bytes) -> None:
         """What the peer says does not matter."""
@@ -153,6 +146,4 @@ class _Knock:
 
     def link_lost(self, reason: NapError) -> None:
         self._link = None
-        if not self.answered:
-            self.answer.callback(False)
         self.gone.callback(None)

@@ -36,12 +36,13 @@ class Doorway(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> SecureLink:
         host, port = _host_and_port(addr)
-        session = Session(self._services, self._admission, host, port, self._gone)
+        session = Session(self._services, self._admission, host, port, self._link, self._gone)
         self._sessions[session] = host
         self._by_host[host] += 1
-        link = SecureLink(self._services.clock, session, ALPN)
-        session.use(link)
-        return link
+        return session.link
+
+    def _link(self, session: Session) -> SecureLink:
+        return SecureLink(self._services.clock, session, ALPN)
 
     def admits(self, addr: IAddress | None) -> bool:
         """Whether one more connection from there is within the limits."""

@@ -9,7 +9,7 @@ from itertools import islice
 from attrs import define
 from pyroaring import BitMap
 
-from .claims import shown
+from .claims import Among, shown
 from .filters import Filters
 from .items import Asker, Item
 from .order import Cursor, Place, name_key, source_points, text_points, write_cursor
@@ -32,6 +32,7 @@ class _Placed:
 
     places: dict[int, Place]
     cut: bool
+    among: Among
 
 
 class _Judge:
@@ -56,9 +57,7 @@ class _Judge:
         contents: set[int] = set()
         for item in items:
             row = row_of(item)
-            if self._needed and not all(pattern in row.text for pattern in self._needed):
-                continue
-            if self._choosy and not self._acceptable(row):
+            if not self.fits(row):
                 continue
             contents.add(row.content)
             if by_words:
@@ -67,15 +66,19 @@ class _Judge:
                     points[row.content] = worth
         return contents
 
-    def place(self, number: int) -> Place | None:
-        """None if it is no result after all: the asker has it, or what is shown of it is not what is wanted."""
+    def fits(self, row: Row) -> bool:
+        """Whether an item that the bitmaps let through is what is wanted."""
+        return all(pattern in row.text for pattern in self._needed) and (not self._choosy or self._acceptable(row))
+
+    def place(self, number: int, among: Among) -> Place | None:
+        """None if it is no result after all: the asker has it."""
         sort = self._wanted.sort
         if self._own is not None and self._presence.holds(self._own, number):
             return None
         content = self._table.content_id(number)
-        if self._choosy or sort in ("size", "name"):
-            seen = shown(self._table, self._presence, number, self._asker)
-            if seen is None or not self._acceptable(seen):
+        if sort in ("size", "name"):
+            seen = shown(self._table, self._presence, number, self._asker, among)
+            if seen is None:
                 return None
             if sort == "size":
                 return -seen.size, content
@@ -126,7 +129,7 @@ class MemoryEngine:
         results = [
             Found(self._table.content_id(number), seen, sorted(self._presence.holders_for(number, asker)))
             for _, number in first[: wanted.limit]
-            if (seen := shown(self._table, self._presence, number, asker)) is not None
+            if (seen := shown(self._table, self._presence, number, asker, placed.among)) is not None
         ]
         more = len(first) > wanted.limit
         return Page(
@@ -188,12 +191,12 @@ class MemoryEngine:
     def _place(self, wanted: Wanted, asker: Asker) -> _Placed:
         """Places of the matching contents, band by band from the top, until there are enough or too many."""
         matches = self._matches(wanted, asker)
-        placed = _Placed({}, matches.cut)
         judge = _Judge(self._table, self._presence, wanted, asker)
+        placed = _Placed({}, matches.cut, Among(matches.items, judge.fits))
         left, budget, on_page = matches.items, self._max_examined, 0
         for group in self._groups(left):
             for number in judge.examine(islice(group, max(0, budget))):
-                place = judge.place(number)
+                place = judge.place(number, placed.among)
                 if place is not None:
                     placed.places[number] = place
                     on_page += wanted.after is None or place > wanted.after.place

@@ -6,14 +6,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from msgspec import Struct
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from ..errors import NapError, Unreachable
 from ..wire.line import encode
-
-#: Seconds in which the last word has to be taken.
-LAST_WORD_S = 5.0
 
 
 class Link(Protocol):
@@ -35,15 +32,13 @@ class Outbox:
     :param overflow: called once when more than `cap` bytes wait for the other end to read.
     """
 
-    def __init__(self, clock: IReactorTime, link: Link, cap: int, overflow: Callable[[], None]) -> None:
-        self._clock = clock
+    def __init__(self, link: Link, cap: int, overflow: Callable[[], None]) -> None:
         self._link = link
         self._cap = cap
         self._overflow = overflow
         self._unread = 0
         self._full = False
         self._open = False
-        self._cut: IDelayedCall | None = None
 
     def open(self) -> None:
         self._open = True
@@ -60,13 +55,12 @@ class Outbox:
         self._link.say(message)
 
     def hang_up(self, last: Struct | None) -> None:
-        """End the link in good order, or cut it when the other end does not take the last word."""
-        if not self._open:
+        """End the link in good order; one that is not up yet, at once."""
+        if self._open:
+            self._close()
+            self._link.hang_up(last)
+        else:
             self._link.abort(Unreachable("the link ended before it was up"))
-            return
-        self._close()
-        self._cut = self._clock.callLater(LAST_WORD_S, self._link.abort, Unreachable("the last word was not read"))
-        self._link.hang_up(last)
 
     def abort(self, why: NapError) -> None:
         if self._open:
@@ -76,8 +70,6 @@ class Outbox:
     def lost(self) -> None:
         """The link is gone."""
         self._open = False
-        if self._cut is not None and self._cut.active():
-            self._cut.cancel()
 
     def _close(self) -> None:
         self._open = False

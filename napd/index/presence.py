@@ -192,7 +192,8 @@ class Presence:
         self._restricted_holders.discard(item, online.account.number)
         if item not in self._restricted_holders:
             self._restricted.discard(row.content, item)
-            for token in row.audience or ():
+            # What was stored by others may name one of them twice.
+            for token in set(row.audience or ()):
                 having = self._by_token[token]
                 having.discard(item)
                 if not having:

@@ -21,9 +21,10 @@ from twisted.python.failure import Failure
 from .. import __version__
 from ..errors import NapError, RemoteProtocolError, Unreachable, printable
 from ..net.identity import PublicKey
+from ..net.link import SecureLink
 from ..wire import index as wire
 from .limits import Allowance
-from .outbox import Link, Outbox
+from .outbox import Outbox
 from .services import Services
 
 #: Seconds from the secured link to the login.
@@ -60,17 +61,23 @@ class Session:
     """The user of one link (`napd.net.link.LinkUser`).
 
     :param host: and `port` are the other end's, as its connection came in.
+    :param link: makes the link for its user, not connected yet.
     :param gone: called once, when the link is lost.
     :ivar number: the store's, once the login has one.
     """
 
     def __init__(
-        self, services: Services, admission: Admission, host: str, port: int, gone: Callable[[Session], None]
+        self,
+        services: Services,
+        admission: Admission,
+        host: str,
+        port: int,
+        link: Callable[[Session], SecureLink],
+        gone: Callable[[Session], None],
     ) -> None:
         self._services = services
         self._admission = admission
         self._stage = Stage.SECURING
-        self._outbox: Outbox | None = None
         self._key: PublicKey | None = None
         self._member: Member | None = None
         self._deadline: IDelayedCall | None = None
@@ -79,13 +86,11 @@ class Session:
         self._errors = Allowance.of(services.clock, services.limits.errors_per_s, services.limits.error_burst)
         self._misbehaved = False
         self._gone = gone
+        self.link = link(self)
+        self._outbox = Outbox(self.link, services.limits.unread_bytes, self._not_read)
         self.host = host
         self.port = port
         self.number: int | None = None
-
-    def use(self, link: Link) -> None:
-        """The link that this is the user of, before it is connected."""
-        self._outbox = Outbox(self._services.clock, link, self._services.limits.unread_bytes, self._not_read)
 
     @property
     def key(self) -> PublicKey:
@@ -106,8 +111,7 @@ class Session:
         self.say(welcome)
 
     def say(self, message: Struct) -> None:
-        if self._outbox is not None:
-            self._outbox.say(message)
+        self._outbox.say(message)
 
     def complain(self, code: str, message: str, about: int | None = None) -> None:
         """Answer with an error; the connection stays, unless there have been too many."""
@@ -124,8 +128,7 @@ class Session:
     def abort(self, why: NapError) -> None:
         """The end, without a word."""
         self._over(why.code)
-        if self._outbox is not None:
-            self._outbox.abort(why)
+        self._outbox.abort(why)
 
     # --- For the link ----------------------------------------------------------------------------
 
@@ -136,8 +139,7 @@ class Session:
         self._deadline = clock.callLater(LOGIN_S, self.end, "limit", f"no login within {LOGIN_S:.0f} s")
         self._heard_at = clock.seconds()
         self._beat = clock.callLater(wire.HEARTBEAT_S, self._heartbeat)
-        if self._outbox is not None:
-            self._outbox.open()
+        self._outbox.open()
         self.say(wire.Hello((wire.VERSION,), f"napd/{__version__}"))
 
     def line_heard(self, line: bytes) -> None:
@@ -163,8 +165,7 @@ class Session:
         if isinstance(reason, RemoteProtocolError) and not self.is_over():
             self._note_misbehaviour(reason)
         self._over("lost" if isinstance(reason, Unreachable) else reason.code)
-        if self._outbox is not None:
-            self._outbox.lost()
+        self._outbox.lost()
         self._gone(self)
 
     # --- What is heard ---------------------------------------------------------------------------
@@ -232,8 +233,7 @@ class Session:
         return True
 
     def _hang_up(self, last: wire.Bye | None) -> None:
-        if self._outbox is not None:
-            self._outbox.hang_up(last)
+        self._outbox.hang_up(last)
 
     def _stop_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():

@@ -39,11 +39,14 @@ class TLSDialler:
 
     async def dial(self, address: str, alpn: bytes, build: Callable[[], SecureLink]) -> None:
         host, port = split_address(address)
-        endpoint = HostnameEndpoint(self.reactor, host, port, timeout=CONNECT_S)
+        try:
+            endpoint = HostnameEndpoint(self.reactor, host, port, timeout=CONNECT_S)
+        except ValueError as error:
+            raise Unreachable(f"{address} is no address: {error}") from error
         factory = client_factory(self.identity, alpn, Factory.forProtocol(build))
         try:
             await endpoint.connect(factory)
-        except (ConnectError, DNSLookupError, OSError) as error:
+        except (ConnectError, DNSLookupError, OSError, ValueError) as error:
             raise Unreachable(f"{address} does not answer: {error}") from error
 
 

@@ -11,13 +11,18 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..errors import NapError, RemoteProtocolError, Unreachable, WrongIdentity
+from ..errors import NapError, RemoteProtocolError, TimedOut, Unreachable, WrongIdentity
 from ..model import PeerId
 from ..wire.line import MAX_LINE_BYTES, encode
 from .identity import PublicKey
 
 #: Seconds from the TCP connection to the end of the TLS handshake.
 HANDSHAKE_S = 10.0
+#: Seconds that the other end has to take the last words and to let go; one that does not is cut off.
+GOODBYE_S = 10.0
+
+#: Bytes of lines that wait to be read by the other end; bulk never waits here, it is paced by `drained`.
+MAX_UNREAD_BYTES = 1 << 20
 
 
 class LinkUser(Protocol):
@@ -44,6 +49,14 @@ class _Outflow:
     def __init__(self) -> None:
         self._paused = False
         self._waiting: list[Deferred[None]] = []
+        #: Bytes of lines said while the transport wanted no more.
+        self.unread = 0
+
+    def said(self, size: int) -> int:
+        """Count a line; returns how much is unread."""
+        if self._paused:
+            self.unread += size
+        return self.unread
 
     def drained(self) -> Deferred[None]:
         if not self._paused:
@@ -57,6 +70,7 @@ class _Outflow:
 
     def resumeProducing(self) -> None:
         self._paused = False
+        self.unread = 0
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(None)
@@ -92,9 +106,13 @@ class SecureLink(LineReceiver):
     # --- For the user ----------------------------------------------------------------------------
 
     def say(self, message: Struct) -> None:
-        """Send one message as a line."""
+        """Send one message as a line. Once `drained` was called, who lets `MAX_UNREAD_BYTES` pile up is cut off."""
         if self._why is None:
-            self.transport.write(encode(message))
+            line = encode(message)
+            if self._outflow is not None and self._outflow.said(len(line)) > MAX_UNREAD_BYTES:
+                self.abort(TimedOut("the other end does not read what it is answered", code="unread"))
+                return
+            self.transport.write(line)
 
     def send_raw(self, data: bytes) -> None:
         """Send bytes that a line has announced. Wait for `drained` now and then: nothing else bounds the buffer."""
@@ -139,6 +157,8 @@ class SecureLink(LineReceiver):
                 return
             if self._outflow is not None:
                 self.transport.unregisterProducer()
+            self._stop_deadline()
+            self._deadline = self._clock.callLater(GOODBYE_S, self.transport.abortConnection)
             self.transport.loseConnection()
 
     def abort(self, why: NapError) -> None:
@@ -158,9 +178,9 @@ class SecureLink(LineReceiver):
         )
 
     def handshakeCompleted(self) -> None:
-        self._stop_deadline()
         if self._why is not None:
             return
+        self._stop_deadline()
         try:
             key = self._other_end()
         except WrongIdentity as error:

@@ -13,6 +13,7 @@ from attrs import define
 from msgspec import Struct
 from twisted.application import service
 from twisted.internet import defer
+from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.task import LoopingCall
@@ -156,6 +157,7 @@ class DaemonService(service.Service):
         self._reactor.callWhenRunning(self._ready)
 
     def _start(self) -> None:
+        _keep_time_steadily(self._reactor)
         values = self._options.values
         state = values["state"]
         make_state(state)
@@ -323,3 +325,12 @@ class DaemonService(service.Service):
     async def _stop_composition(self, started: _Started) -> None:
         await started.running.stop()
         await started.frame.background.stop()
+
+
+def _keep_time_steadily(reactor: Any) -> None:
+    """Timers go by the monotonic clock: Twisted's go by the wall clock, and stand still when that is set back.
+
+    Nothing is scheduled yet that was reckoned by the other one.
+    """
+    if isinstance(reactor, ReactorBase):
+        reactor.seconds = time.monotonic

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from .. import __version__
 from ..discovery.interface import Discovery
-from ..errors import DiskFailed, Misuse, NapError, NoSuchThing, TimedOut
+from ..errors import DiskFailed, Misuse, NapError, NoSuchThing, TimedOut, printable
 from ..model import ContentId, DownloadState, PeerId, Priority
 from ..net.pacing import Pacer
 from ..ops.events import rfc3339
@@ -31,6 +31,10 @@ from .views import download_documents, source_rows
 
 #: Seconds that `get` of a content which no search has shown waits for the index to say who holds it.
 LOOK_UP_S = 2.0
+#: Characters of a query, as the wire has room for.
+MAX_QUERY = 4096
+#: Linux's limit for one path.
+MAX_PATH_BYTES = 4095
 #: Results remembered of one search over all its pages.
 MAX_REMEMBERED = 100_000
 
@@ -91,6 +95,8 @@ class PeerDaemon:
     # --- Search and get --------------------------------------------------------------------------
 
     async def search(self, query: control.SearchParams) -> documents.SearchDocument:
+        if len(query.query) > MAX_QUERY:
+            raise Misuse(f"a query of {len(query.query)} characters; at most {MAX_QUERY} can be asked for")
         started = self.clock.seconds()
         found = await self.discovery.search(query)
         first = self.last_search.take(query, found.results)
@@ -116,8 +122,8 @@ class PeerDaemon:
         if params.name is not None and (len(wanted) > 1 or "/" in params.name or params.name in ("", ".", "..")):
             raise Misuse(f"--name {params.name!r} does not fit", "Give one result and a plain file name")
         if params.to is not None:
-            if not os.path.isabs(params.to):
-                raise Misuse(f"--to {params.to!r} is not an absolute path")
+            if not os.path.isabs(params.to) or "\0" in params.to or len(os.fsencode(params.to)) > MAX_PATH_BYTES:
+                raise Misuse(f"--to {printable(params.to)!r} is not an absolute path")
             await self._make_directory(params.to)
         items = await self.downloads.get(wanted, priority=params.priority, directory=params.to, name=params.name)
         unknown = [item for item in items if self.last_search.claim(item.content) is None and not item.state.ended]
@@ -296,6 +302,8 @@ class PeerDaemon:
         return documents.WhoamiDocument(identity.user, self.peer, identity.index, list(identity.groups))
 
     async def users(self, words: str) -> documents.UsersDocument:
+        if len(words) > MAX_QUERY:
+            raise Misuse(f"{len(words)} characters to look for; at most {MAX_QUERY} can be")
         rows = await self.discovery.users(words)
         return documents.UsersDocument(
             [documents.UserRow(row.user, row.peer, row.listings, row.bytes, rfc3339(row.since)) for row in rows]

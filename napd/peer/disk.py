@@ -13,7 +13,10 @@ from contextlib import contextmanager
 
 from attrs import frozen
 
+from ..content.digest import CHUNK_BYTES, chunk_bytes, chunk_count, chunk_digest
+from ..content.manifest import manifest_of
 from ..errors import DiskFailed, NapError, NoSpace
+from ..model import ContentId
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
@@ -49,7 +52,10 @@ class Disk:
         with _told(path):
             for _ in range(_CREATE_ATTEMPTS):
                 try:
-                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    directory = os.path.dirname(path)
+                    os.makedirs(directory, exist_ok=True)
+                    if os.path.islink(directory):
+                        raise DiskFailed(f"{directory} is a symbolic link, which partial files must not go through")
                     return os.open(path, flags, 0o666)
                 except (FileNotFoundError, FileExistsError):
                     # `makedirs` says that it exists when it went between two of its looks.
@@ -62,6 +68,24 @@ class Disk:
 
     def size(self, descriptor: int) -> int:
         return os.fstat(descriptor).st_size
+
+    def content_of(self, path: str) -> ContentId | None:
+        """The content id of what is in a file; None if it cannot be read. Hashes the whole file."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            size = os.fstat(descriptor).st_size
+            digests = [
+                chunk_digest(self.read_at(descriptor, chunk_bytes(size, chunk), chunk * CHUNK_BYTES))
+                for chunk in range(chunk_count(size))
+            ]
+        except (NapError, OSError):
+            return None
+        finally:
+            os.close(descriptor)
+        return manifest_of(size, b"".join(digests)).outline.content
 
     def identity_at(self, path: str) -> FileIdentity | None:
         """None if nothing is there."""

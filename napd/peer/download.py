@@ -250,7 +250,8 @@ class Download:
 
     def _learn_outline(self, lane: Lane) -> None:
         """Ask for size and digests, with the first group's along; a content of one chunk needs neither."""
-        busy = any(other.asking or other.in_flight for other in self.lanes.values())
+        # One that makes us wait its turn does not keep others from being asked.
+        busy = any(other.asking or (other.in_flight and other.position is None) for other in self.lanes.values())
         if busy or self._received.unjournalled or lane.source.session is None:
             return
         if self._size_claim is not None and self._size_claim <= CHUNK_BYTES:

@@ -101,6 +101,7 @@ class FetchSession:
         self._queued: dict[ContentId, int] = {}
         self._incoming: _Incoming | None = None
         self._heard_at = 0.0
+        self._progress_at = 0.0
         self._pinged_at: float | None = None
         self._check: IDelayedCall | None = None
         self._resume: IDelayedCall | None = None
@@ -132,7 +133,7 @@ class FetchSession:
         """Ask for a run of chunks; they come to the receiver."""
         request = GetRequest(self._new_id(), content, first, first + count, receiver)
         self._gets[request.id] = request
-        self._heard_now_if_idle()
+        self._owes_from_now()
         self._say(*self._outstanding.ask(request.id, wire.Get(request.id, content, first, count, transfer)))
         return request
 
@@ -171,7 +172,7 @@ class FetchSession:
         self._handle(message)
 
     def raw_heard(self, data: bytes) -> None:
-        self._heard_at = self._clock.seconds()
+        self._heard_at = self._progress_at = self._clock.seconds()
         incoming = self._incoming
         if incoming is None:
             raise RemoteProtocolError("raw bytes that nothing announced")
@@ -208,6 +209,7 @@ class FetchSession:
         elif isinstance(message, wire.Outline | wire.Group):
             self._manifest_announced(message)
         elif isinstance(message, wire.Queued):
+            self._progress_at = self._clock.seconds()
             self._queued_told(ContentId(message.content), message.position)
         elif isinstance(message, wire.Gone):
             self._refused(message.id, SourceFailed("the source does not have it any more", code="gone"))
@@ -306,6 +308,7 @@ class FetchSession:
 
     def _refused(self, about: int | None, failure: SourceFailed) -> None:
         """One request fails; the link and the others go on."""
+        self._progress_at = self._clock.seconds()
         if about is None:
             return
         self._ended_here(about)
@@ -340,7 +343,9 @@ class FetchSession:
             return
         silent = self._clock.seconds() - self._heard_at
         owes = bool(self._manifests) or any(r.content not in self._queued for r in self._gets.values())
-        if owes and silent >= STALL_S and self._resume is None:
+        # A source that answers pings and nothing else is alive, and of no use.
+        stuck = self._clock.seconds() - self._progress_at
+        if owes and stuck >= STALL_S and self._resume is None:
             link.abort(SourceFailed(f"no byte for {STALL_S:.0f} s", code="stalled"))
             return
         if silent >= wire.DEAD_AFTER_S and self._resume is None:
@@ -354,9 +359,10 @@ class FetchSession:
         self._pinged_at = self._clock.seconds()
         self._say(wire.Ping())
 
-    def _heard_now_if_idle(self) -> None:
-        if len(self._gets) == 1 and not self._manifests:
-            self._heard_at = self._clock.seconds()
+    def _owes_from_now(self) -> None:
+        """A request is made: if nothing was owed before, its time begins now."""
+        if len(self._gets) + len(self._manifests) == 1:
+            self._progress_at = self._clock.seconds()
 
     def _slow_down(self, size: int) -> None:
         """Stop reading for a while if the download limit says so; what the source sends waits in its own buffers."""
@@ -368,7 +374,7 @@ class FetchSession:
 
     def _read_on(self) -> None:
         self._resume = None
-        self._heard_at = self._clock.seconds()
+        self._heard_at = self._progress_at = self._clock.seconds()
         delay = self._pacer.delay_after(0)
         link = self._link
         if link is None:
@@ -383,7 +389,7 @@ class FetchSession:
     def _ask_manifest(self, build: Callable[[int], wire.FromFetcher]) -> Deferred[tuple[int, bytes]]:
         request = _ManifestRequest(self._new_id(), Deferred())
         self._manifests[request.id] = request
-        self._heard_now_if_idle()
+        self._owes_from_now()
         self._say(*self._outstanding.ask(request.id, build(request.id)))
         return request.done
 

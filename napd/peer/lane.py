@@ -101,6 +101,8 @@ class Lane:
         self.in_flight = 0
         if self._picker is not None:
             self._picker.release_all(self)
+            # Its source may keep a cancelled request for long; it must not keep the whole download with it.
+            self._picker = None
 
     # --- Receiver --------------------------------------------------------------------------------
 

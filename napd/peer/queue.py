@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from attrs import define, field
 
-from ..errors import Misuse, NoSuchThing
+from ..errors import Misuse, NoSuchThing, printable
 from ..model import ContentId, DownloadState, Priority
 from ..wire.documents import Problem
 
@@ -240,8 +240,8 @@ class Queue:
         :param to: top, up, down, bottom, or a position from 1.
         :raises Misuse: for anything else. Ended ones are not moved.
         """
-        if to not in MOVES and not (to.isascii() and to.isdigit() and 0 < int(to) < 10**9):
-            raise Misuse(f"cannot move to {to!r}", "Say top, up, down, bottom or a position from 1")
+        if to not in MOVES and not (to.isascii() and to.isdigit() and len(to) < 10 and int(to) > 0):
+            raise Misuse(f"cannot move to {printable(to, 40)!r}", "Say top, up, down, bottom or a position from 1")
         changed: dict[int, Item] = {}
         for priority in Priority:
             chosen = [item for item in items if item.priority is priority and not item.state.ended]

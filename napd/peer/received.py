@@ -63,9 +63,8 @@ class Received:
             return None
         kept = await self._journal.kept(self._item.id)
         if kept.sealed is not None:
-            path = await self._run(self._partial.published, saved_name(self._item.name), kept.sealed)
+            path = await self._run(self._published, kept.sealed)
             if path is not None:
-                await self._run(self._partial.remove)
                 return str(path)
         fresh = await self._run(self._partial.open)
         if self._item.content == EMPTY_CONTENT:
@@ -86,6 +85,17 @@ class Received:
             # Before anything is written: the next run would take it for what the journal tells of.
             await self._journal.lost(self._item)
         return None
+
+    def _published(self, identity: FileIdentity) -> str | None:
+        """On a disk thread: where the finished file is, if a crash came after it got its name.
+
+        Device and inode find it; but an inode is used again, so its bytes have to prove it.
+        """
+        path = self._partial.published(saved_name(self._item.name), identity)
+        if path is None or self._partial.disk.content_of(path) != self._item.content:
+            return None
+        self._partial.remove()
+        return path
 
     async def _rehash(self) -> None:
         for chunk in await self._run(rehash_candidates, self._partial, self.size, self._flushed):

@@ -87,6 +87,9 @@ class ServeSession:
 
     def link_secured(self, key: PublicKey) -> None:
         self._key = key
+        if self._link is not None:
+            # From here on the link knows whether what it says is read.
+            self._link.drained()
         self._set_deadline(ADMISSION_S, "no ticket in time")
 
     def line_heard(self, line: bytes) -> None:

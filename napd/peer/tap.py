@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,7 @@ from .disk import Disk
 from .downloads import Downloads
 from .journal import SCHEMA, Journal, database_path
 from .queue import Queue
-from .reception import Reception
+from .reception import MAX_LINKS, Reception
 from .shares.guard import Guard, check_configured
 from .shares.schema import SCHEMA as SHARES_SCHEMA
 from .shares.service import DATABASE_NAME as SHARES_DATABASE
@@ -134,7 +135,9 @@ def compose(frame: Frame) -> Peer:
         pacer=up,
         slots=int(kept.get("slots", DEFAULT_SLOTS)),
     )
-    door.reception = Reception(clock, AGENT, uploads, background, events)
+    door.reception = Reception(
+        clock=clock, agent=AGENT, uploads=uploads, background=background, events=events, most=_most_links()
+    )
     sources = SourcePool(
         clock=clock,
         rng=rng,
@@ -252,8 +255,14 @@ class _Door(Factory):
 
     reception: Reception
 
-    def buildProtocol(self, addr: IAddress | None) -> SecureLink:
-        return self.reception.link()
+    def buildProtocol(self, addr: IAddress | None) -> SecureLink | None:
+        return self.reception.link(str(getattr(addr, "host", "")))
+
+
+def _most_links() -> int:
+    """A third of the descriptors this process may have: files, sources and the databases need the others."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(MAX_LINKS, max(1, allowed // 3))
 
 
 def _make_downloads_directory(path: Path) -> None:

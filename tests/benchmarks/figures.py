@@ -55,11 +55,11 @@ class Figure:
     @property
     def ratios(self) -> list[Ratio]:
         """Rounds that were run side by side are compared with each other, so that a slow minute slows both."""
-        return [Ratio(other.name, _times(self.samples, other.samples)) for other in self.against if other.samples]
+        return [Ratio(other.name, _times(self.samples, other.samples)) for other in self.against if other.median > 0]
 
 
 def _times(mine: Sequence[float], others: Sequence[float]) -> float:
-    if len(mine) == len(others):
+    if len(mine) == len(others) and all(others):
         return median(one / other for one, other in zip(mine, others, strict=True))
     return median(mine) / median(others)
 

@@ -49,9 +49,20 @@ def test_holders_are_counted_whatever_they_call_it_and_most_of_them_choose_the_n
     index.online("ann", entry("a/odd name.mp3", seed="x", size=5))
     for user in ("bob", "cat"):
         index.online(user, entry("b/common.mp3", seed="x", size=7))
-    (result,) = asker.search("odd").results
+    (result,) = asker.search("mp3").results
     assert (result.name, result.folder, result.size) == ("common.mp3", "b", 7)
     assert (result.sources, result.users) == (3, ("ann", "bob", "cat"))
+
+
+def test_a_result_is_called_what_was_searched_for_although_most_call_it_something_else(
+    index: IndexScript, asker: PeerScript
+) -> None:
+    index.online("ann", entry("a/zulu song.mp3", seed="x"))
+    for user in ("bob", "cat"):
+        index.online(user, entry("b/alpha.bin", seed="x"))
+    for words, filters in (("zulu", {}), ("zulu", {"ext": ("mp3",)}), ("zulu -alpha", {}), ("song", {"user": "ann"})):
+        (result,) = asker.search(words, **filters).results
+        assert (result.name, result.sources) == ("zulu song.mp3", 3)
 
 
 def test_one_account_has_one_vote_however_often_it_shares_a_content(index: IndexScript, asker: PeerScript) -> None:
@@ -132,9 +143,10 @@ def test_filters_hold_for_what_is_shown(index: IndexScript, asker: PeerScript) -
     for user in ("ann", "bob"):
         index.online(user, entry("s/song.mp3", seed="x"))
     index.online("cat", entry("s/song.ogg", seed="x"))
-    assert asker.found("song", ext=("ogg",)) == []
-    assert asker.found("ogg -mp3") == []
-    assert asker.found("ogg") == ["song.mp3"]
+    assert asker.found("song", ext=("ogg",)) == ["song.ogg"]
+    assert asker.found("ogg -mp3") == ["song.ogg"]
+    assert asker.found("ogg") == ["song.ogg"]
+    assert asker.found("song") == ["song.mp3"]
 
 
 def test_orders(index: IndexScript, asker: PeerScript) -> None:

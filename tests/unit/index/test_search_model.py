@@ -130,18 +130,17 @@ class Model:
         ]
         if not matching:
             return None
-        name = most(offers, lambda entry: entry.name)
-        folder = most([offer for offer in offers if offer[1].name == name], lambda entry: entry.folder)
-        size = most(offers, lambda entry: entry.size)
-        described = [offer for offer in offers if offer[1].media != Media()]
+        # Only what was searched for has a say in what the content is called.
+        said = [(user, entry) for user, entry in offers if entry in matching]
+        name = most(said, lambda entry: entry.name)
+        folder = most([offer for offer in said if offer[1].name == name], lambda entry: entry.folder)
+        size = most(said, lambda entry: entry.size)
+        described = [offer for offer in said if offer[1].media != Media()]
         media = (
             Media(*most(described, lambda entry: (entry.media.duration_s, entry.media.bitrate_kbps)))
             if described
             else Media()
         )
-        shown = next(entry for _, entry in offers if (entry.name, entry.folder) == (name, folder))
-        if not meets(wished, name, size, media) or any(p.excluded and p.fits(tokens_of(shown)) for p in typed):
-            return None
         users = sorted({user for user, _ in offers})
         content_id = offers[0][1].content
         place = {

@@ -43,7 +43,7 @@ def dump(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(decoders, st.one_of(st.binary(max_size=200), json_values.map(dump), near_messages.map(dump)))
 @example("peer.from_server", b"")
 @example("peer.from_server", b"null")

@@ -1,0 +1,67 @@
+"""The reference pages about peers know every code, state and message that the code has, and no others."""
+
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+from napd.peer import fetching, lane, serving, sources
+from napd.peer.prospects import LIAR_BAN_S, REFUSAL_BAN_S
+from napd.peer.sources import SourceState
+from napd.wire import peer as wire
+from tests.support.processes import ROOT
+
+REFERENCE = ROOT / "docs" / "reference"
+SOURCES = (REFERENCE / "sources.md").read_text("utf-8")
+PROTOCOL = (REFERENCE / "peer-protocol.md").read_text("utf-8")
+
+
+def codes(*modules: object) -> set[str]:
+    """Error codes that stand literally in these modules."""
+    found: set[str] = set()
+    for module in modules:
+        text = (ROOT / f"{module.__name__.replace('.', '/')}.py").read_text("utf-8")  # type: ignore[attr-defined]
+        found |= set(re.findall(r'code="([a-z_]+)"', text))
+    return found
+
+
+def in_tables(page: str) -> set[str]:
+    """What stands in the first columns of the page's tables."""
+    cells = re.findall(r"^\| (`[^|]*`) \|", page, re.MULTILINE)
+    return {word for cell in cells for word in re.findall(r"`([a-z_]+)`", cell)}
+
+
+def test_every_code_that_a_source_is_left_for_is_explained() -> None:
+    assert codes(fetching, lane, sources) - in_tables(SOURCES) == set()
+
+
+def test_every_state_of_a_source_is_explained() -> None:
+    assert {state.value for state in SourceState} | {"active", "queued", "banned"} <= in_tables(SOURCES)
+
+
+def test_every_code_of_a_goodbye_is_in_the_protocol() -> None:
+    told = codes(serving) | {"bad_ticket", "expired", "shutdown"}
+    assert told - in_tables(PROTOCOL) == set()
+
+
+def test_every_message_is_in_the_protocol_and_no_other() -> None:
+    kinds = {kind.__struct_config__.tag for kind in (*get_args(wire.FromFetcher), *get_args(wire.FromServer))}
+    headings = re.findall(r"^### .*$", PROTOCOL, re.MULTILINE)
+    described = {word for heading in headings for word in re.findall(r"`([a-z_]+)`", heading)}
+    assert described == kinds
+
+
+def test_every_field_of_a_message_is_in_the_protocol() -> None:
+    for kind in {*get_args(wire.FromFetcher), *get_args(wire.FromServer)}:
+        for name in kind.__struct_fields__:
+            assert f"`{name}`" in PROTOCOL, f"{kind.__name__}.{name}"
+
+
+def test_figures_are_those_of_the_code() -> None:
+    assert f"up to {wire.MAX_OUTSTANDING}" in PROTOCOL
+    assert f"{serving.UNREAD_S:.0f} s" in PROTOCOL
+    assert f"| 1…{wire.MAX_RUN} (1) |" in PROTOCOL
+    assert (LIAR_BAN_S, REFUSAL_BAN_S, sources.LAST_BACK_OFF_S) == (3600, 30, 60)
+    assert "for an hour" in SOURCES
+    assert "for 30 s" in SOURCES
+    assert "up to 60 s" in SOURCES
