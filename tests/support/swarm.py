@@ -243,7 +243,7 @@ class Node:
         background = Background(lambda name, failure: self.faults.append(f"{name}: {failure.getTraceback()}"))
         work = self._work = Work(clock)
         self._connection = open_database(self.directory / "queue.sqlite", SCHEMA, synchronous="OFF")
-        journal = Journal(self._connection, work)
+        journal = self.journal = Journal(self._connection, work)
         queue = Queue()
         items, next_id = journal.load()
         queue.restore(items)

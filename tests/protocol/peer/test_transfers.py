@@ -9,16 +9,18 @@ from random import Random
 
 import pytest
 from attrs import define
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from napd.content.digest import CHUNK_BYTES
 from napd.errors import NoSpace
 from napd.model import ContentId, DownloadState, Priority
-from napd.peer.disk import Disk
+from napd.peer.disk import Disk, FileIdentity
+from napd.peer.journal import FlushedChunks
 from napd.peer.queue import Item
 from napd.peer.views import source_rows
 from tests.support.memory import MemoryNetwork
-from tests.support.swarm import Node, Town, run_until
+from tests.support.swarm import Library, Node, Town, run_until
 
 MIB = CHUNK_BYTES
 
@@ -525,3 +527,71 @@ def test_no_more_is_done_than_was_received_after_a_crash(swarm: Swarm) -> None:
     swarm.until(lambda: restored.bytes_done > item.bytes_done)
 
     assert restored.bytes_received >= restored.bytes_done
+
+
+def test_a_foreign_file_on_a_reused_inode_is_not_taken_for_the_finished_one(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    data = data_of(3 * MIB)
+    content = ada.library.add("file.bin", data)
+    bob.town.online = False
+    (item,) = bob.get(content)
+    downloads = bob.directory / "downloads"
+    downloads.mkdir(exist_ok=True)
+    foreign = downloads / "file.bin"
+    foreign.write_text("not what was fetched")
+    # As if a crash had come after the seal, and the file had gone and its inode been given to another.
+    identity = FileIdentity(foreign.stat().st_dev, foreign.stat().st_ino)
+    bob.do(_sealed(bob, item, identity))
+    bob.crash()
+    bob.town.online = True
+    bob.start()
+    (item,) = list(bob.downloads.queue)
+    swarm.finish(item)
+
+    assert saved(item) == data
+    assert foreign.read_text() == "not what was fetched"
+
+
+async def _sealed(node: Node, item: Item, identity: FileIdentity) -> None:
+    await node.journal.sealed(item, FlushedChunks(), identity)
+
+
+class _Mute(Library):
+    """Admits everybody and never says a word about any content."""
+
+    async def outline(self, content: ContentId) -> tuple[int, bytes]:
+        await Deferred()
+        raise LookupError(content)
+
+    async def group(self, content: ContentId, group: int) -> bytes:
+        await Deferred()
+        raise LookupError(content)
+
+
+def test_a_source_that_answers_pings_and_nothing_else_is_left_for_another(swarm: Swarm) -> None:
+    mute, ada, bob = swarm.node("mute"), swarm.node("ada"), swarm.node("bob")
+    mute.library = mute.uploads._library = _Mute(mute.directory / "shared")
+    data = data_of(3 * MIB)
+    content = mute.library.add("file.bin", data)
+    (item,) = bob.get(content)
+    swarm.until(lambda: item.state is DownloadState.ACTIVE)
+    ada.library.add("file.bin", data)
+    swarm.town.tell()
+
+    swarm.finish(item, seconds=25)
+    assert saved(item) == data
+
+
+def test_a_symbolic_link_in_place_of_the_partial_directory_is_not_followed(swarm: Swarm, tmp_path: Path) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    downloads = bob.directory / "downloads"
+    downloads.mkdir()
+    (downloads / ".napd").symlink_to(elsewhere)
+
+    (item,) = bob.get(ada.library.add("file.bin", data_of(3 * MIB)))
+    swarm.finish(item)
+
+    assert item.state is DownloadState.FAILED
+    assert list(elsewhere.iterdir()) == []
