@@ -24,7 +24,6 @@ from .table import ItemTable, Row
 MAX_ASKED = 256
 #: Names of one content that one account is asked for (it may share the empty file under thousands).
 MAX_NAMES = 8
-
 #: Items of one content that are compared with a search.
 MAX_JUDGED = 256
 
@@ -54,24 +53,24 @@ def shown(table: ItemTable, presence: Presence, content: int, asker: Asker, amon
     if len(known) == 1:
         # By far the most contents have one name only, so whoever offers them says that.
         return table.row(*known) if len(holders) > (asker.number in holders) else None
-    if asker.number in holders or presence.has_restricted(content):
-        return _ask(table, presence, content, asker, among)
+    items = presence.items_for(content, asker)
     if among is not None:
-        found = _ask(table, presence, content, asker, among)
-        if found is not None:
+        matching = among.of(items, table)
+        # Where all match, what everybody says is right, and may be known already.
+        if 0 < len(matching) < len(items) and (found := _ask(table, presence, content, matching, asker)) is not None:
             return found
+    if asker.number in holders or presence.has_restricted(content):
+        return _ask(table, presence, content, items, asker)
     found = presence.shown.get(content)
     if found is None:
-        found = _ask(table, presence, content, asker)
+        found = _ask(table, presence, content, items, asker)
         if found is not None:
             presence.shown[content] = found
     return found
 
 
-def _ask(table: ItemTable, presence: Presence, content: int, asker: Asker, among: Among | None = None) -> Row | None:
-    items = presence.items_for(content, asker)
-    if among is not None:
-        items = among.of(items, table) or items
+def _ask(table: ItemTable, presence: Presence, content: int, items: BitMap, asker: Asker) -> Row | None:
+    """What those say who hold one of these items."""
     holders = presence.holders_for(content, asker)
     asked = [
         (account, online.items)

@@ -1,4 +1,4 @@
-"""The dependency rules of docs/architecture.md, held by reading the imports of every module."""
+"""The dependency rules of docs/explanation/architecture.md, held by reading the imports of every module."""
 
 from __future__ import annotations
 
