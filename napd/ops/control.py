@@ -43,6 +43,8 @@ MAX_REQUEST_BYTES = 1 << 20
 MAX_CALLERS = 128
 #: Notifications waiting for a caller that does not read, in bytes, at which it is dropped.
 MAX_UNREAD_BYTES = 16 << 20
+#: The same for replies, each of which may be a whole document.
+MAX_UNREAD_REPLY_BYTES = wire.MAX_LINE_BYTES
 #: Seconds that connections get to take their last replies when the server stops.
 LAST_WORDS_S = 0.5
 #: Seconds between two looks at whether a caller that has closed its writing side is still there.
@@ -113,8 +115,8 @@ class ControlProtocol(LineOnlyReceiver):
             return
         self._unsent.append(line)
         self._unsent_bytes += len(line)
-        if capped and self._unsent_bytes > MAX_UNREAD_BYTES:
-            self._server.events.emit("limit.hit", "A control client did not read its events.", limit="control.unread")
+        if self._unsent_bytes > (MAX_UNREAD_BYTES if capped else MAX_UNREAD_REPLY_BYTES):
+            self._server.events.emit("limit.hit", "A control client did not read its answers.", limit="control.unread")
             self._wire().abortConnection()
 
     def when_gone(self) -> Deferred[None]:

@@ -132,6 +132,7 @@ class Downloads:
     ) -> list[Item]:
         """Take these on, or find them taken on already. Returns their downloads, journalled."""
         items = []
+        added = []
         new = []
         for want in wanted:
             item = self.queue.of_content(want.content)
@@ -145,6 +146,7 @@ class Downloads:
                     priority=priority or Priority.NORMAL,
                     now=self._now(),
                 )
+                added.append(item)
                 new.append(item)
             elif item.state is DownloadState.DONE:
                 if item.path is None or await self._identity_at(item.path) is None:
@@ -157,7 +159,12 @@ class Downloads:
             if priority is not None:
                 self.queue.prioritise([item], priority)
             items.append(item)
-        await self._journal.save(items, self.queue.next_id)
+        try:
+            await self._journal.save(items, self.queue.next_id)
+        except NapError:
+            # What could not be written down was not taken on.
+            self.queue.forget(item for item in added if item.state is DownloadState.QUEUED)
+            raise
         self._seek(new)
         for item in new:
             self._emit("download.queued", item, content=item.content, name=item.name, priority=item.priority.value)

@@ -162,11 +162,16 @@ class Queue:
     def forget_ended(self) -> list[Item]:
         """`queue clear`."""
         ended = [item for item in self._items.values() if item.state.ended]
-        for item in ended:
+        self.forget(ended)
+        return ended
+
+    def forget(self, items: Iterable[Item]) -> None:
+        """As if these had never been; their ids are not used again."""
+        for item in items:
+            self._take_out(item)
             del self._items[item.id]
             if self._by_content.get(item.content) is item:
                 del self._by_content[item.content]
-        return ended
 
     # --- States ----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ tickets.
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -201,6 +202,18 @@ class TownDiscovery:
                 self.seeker.holders_changed(self._town.holders(content, self._node.key.id))
 
 
+class JournalRefusal:
+    """A lock on a node's journal."""
+
+    def __init__(self, refused: sqlite3.Connection, path: Path) -> None:
+        refused.execute("PRAGMA busy_timeout=0")
+        self._holder = sqlite3.connect(path, isolation_level=None)
+        self._holder.execute("BEGIN IMMEDIATE")
+
+    def cancel(self) -> None:
+        self._holder.close()
+
+
 class Node:
     """One peer: everything but its shares' scanning and its control socket."""
 
@@ -318,6 +331,10 @@ class Node:
         self._work.dead = True
         self.sources.stop()
         self._connection.close()
+
+    def refuse_journal(self) -> JournalRefusal:
+        """Another connection writes to the journal's file and does not end, until the refusal is cancelled."""
+        return JournalRefusal(self._connection, self.directory / "queue.sqlite")
 
     # --- Use -------------------------------------------------------------------------------------
 

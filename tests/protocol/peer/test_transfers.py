@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from napd.content.digest import CHUNK_BYTES
-from napd.errors import NoSpace
+from napd.errors import DiskFailed, NoSpace
 from napd.model import ContentId, DownloadState, Priority
 from napd.peer.disk import Disk, FileIdentity
 from napd.peer.journal import FlushedChunks
@@ -595,3 +595,18 @@ def test_a_symbolic_link_in_place_of_the_partial_directory_is_not_followed(swarm
 
     assert item.state is DownloadState.FAILED
     assert list(elsewhere.iterdir()) == []
+
+
+def test_a_download_that_could_not_be_journalled_was_not_taken_on(swarm: Swarm) -> None:
+    ada, bob = swarm.node("ada"), swarm.node("bob")
+    content = ada.library.add("file.bin", data_of(100))
+    refuse = bob.refuse_journal()
+
+    with pytest.raises(DiskFailed):
+        bob.get(content)
+    assert list(bob.downloads.queue) == []
+
+    refuse.cancel()
+    (item,) = bob.get(content)
+    swarm.finish(item)
+    assert saved(item) == data_of(100)
