@@ -162,5 +162,5 @@ def sources(invocation: Invocation, id: int) -> int:
     result = invocation.ask("sources", {"id": id})
     status = invocation.show(result, SourcesDocument, downloads.sources)
     if not invocation.json and not decode(result, SourcesDocument).sources:
-        invocation.note("Nobody online has it.")
+        invocation.note("No source is known now. A download looks for some while it is queued, active or waiting.")
     return status

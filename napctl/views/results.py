@@ -62,7 +62,7 @@ def summary(document: SearchDocument) -> str:
     """The line below the results: how many, how fast, how to get more."""
     took = f"{document.took_ms:.1f} ms"
     if not document.results:
-        return f"No results in {took}."
+        return f"No results from others in {took} (your own files are not shown)."
     found = f"{count_text(len(document.results), 'result')} in {took}"
     if document.next is not None:
         return f"{found}; the next ones with --page {visible(document.next)}"

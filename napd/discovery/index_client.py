@@ -110,7 +110,9 @@ class IndexClient:
         if self._addresses:
             self._dial()
         else:
-            self._set_status(LinkState.OFFLINE, "no index is configured; start the daemon with --index HOST")
+            why = "no index is configured: nothing can be searched for, and nobody finds this peer; give --index HOST"
+            self._set_status(LinkState.OFFLINE, why)
+            self._events.emit("index.unreachable", why, error=why)
 
     def stop(self) -> None:
         self._stopped = True
@@ -210,7 +212,7 @@ class IndexClient:
         was_online = self._status.state is LinkState.ONLINE
         self._session = None
         address = "" if self._target is None else self._target.address
-        if was_online:
+        if was_online and not self._stopped:
             self._events.emit("index.lost", address=address, error=reason.message)
         self._judge(reason, last_word, address, was_online=was_online)
         if self._seeker is not None:

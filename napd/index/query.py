@@ -59,7 +59,7 @@ def understand(typed: str) -> Query:
         if piece is not None and piece not in into:
             into.append(piece)
     if not wanted:
-        raise Misuse(_nothing_wanted(typed, bool(excluded)), "type at least one word to search for")
+        raise Misuse(_nothing_wanted(typed, bool(excluded)), "Type at least one word to search for")
     wanted, excluded = wanted[:MAX_PIECES], excluded[:MAX_PIECES]
     return Query(tuple(wanted), tuple(excluded), _order(wanted))
 

@@ -61,9 +61,9 @@ class LastSearch:
     def result(self, number: int) -> Result:
         """:raises NoSuchThing: if the last search had no such result."""
         if not 0 < number <= len(self.results):
-            had = (
-                f"the last search had {len(self.results)}" if self.results else "there has been no search with results"
-            )
+            had = f"the last search had {len(self.results)}"
+            if not self.results:
+                had = "there has been no search yet" if self.query is None else "the last search found nothing"
             raise NoSuchThing(f"result {number} does not exist: {had}", "Search again, or give a content id")
         return self.results[number - 1]
 

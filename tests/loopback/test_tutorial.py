@@ -136,7 +136,7 @@ def test_the_first_transfer_goes_as_it_is_told(home: Path, port: int) -> None:
             pytest.fail(f"$ {command}\nexit status {status}, output:\n{output}\nexpected:\n{step.expected}")
     shell.close()
     assert not list(home.rglob("twistd.pid")), "all daemons have ended"
-    assert not [path for path in home.iterdir() if path.name not in ("nap", "Downloads")]
+    assert not [path for path in home.iterdir() if path.name not in ("nap", "nap-tutorial", "Downloads")]
 
 
 def test_the_readmes_three_terminals_work(home: Path, port: int) -> None:
