@@ -63,11 +63,13 @@ class Disk:
             return os.open(path, flags, 0o666)
 
     def identity(self, descriptor: int) -> FileIdentity:
-        status = os.fstat(descriptor)
+        with _told("a partial file"):
+            status = os.fstat(descriptor)
         return FileIdentity(status.st_dev, status.st_ino)
 
     def size(self, descriptor: int) -> int:
-        return os.fstat(descriptor).st_size
+        with _told("a partial file"):
+            return os.fstat(descriptor).st_size
 
     def content_of(self, path: str) -> ContentId | None:
         """The content id of what is in a file; None if it cannot be read. Hashes the whole file."""

@@ -6,6 +6,7 @@ and journals them. `Downloads` starts and stops it; the picker decides which chu
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -79,6 +80,7 @@ class Download:
         self._wanted: dict[PeerId, Source] = {}
         self._size_claim: int | None = None
         self._found: Holders | None = None
+        self._busy: set[Deferred[None]] = set()
         self._begun = False
         self._ready = False
         self._over = False
@@ -93,7 +95,7 @@ class Download:
 
     def start(self, found: Holders | None) -> None:
         """Take up what the disk holds, then ask the sources; if discovery has not answered yet, once it has."""
-        if found is None and self.item.content != EMPTY_CONTENT:
+        if found is None and self.item.content != EMPTY_CONTENT and not self.item.complete:
             self._unanswered = self._clock.callLater(ANSWER_S, self._owner.no_source, self.item)
         else:
             self._begin(found)
@@ -103,7 +105,7 @@ class Download:
         self._found = found
         if self._unanswered is not None and self._unanswered.active():
             self._unanswered.cancel()
-        self._background.start("taking up a download", self._take_up())
+        self._work("taking up a download", self._take_up())
 
     async def _take_up(self) -> None:
         try:
@@ -125,11 +127,21 @@ class Download:
     async def stop(self) -> None:
         """Ask for nothing more; returns when what was written is journalled and the file closed."""
         self._let_go()
+        # Taking up, flushing and publishing use the file: it is not closed under them.
+        for work in list(self._busy):
+            await work
         try:
             await self._received.close()
         except NapError as error:
             # What was written last will be fetched again: the journal does not claim it.
             self._unflushed(error)
+
+    def _work(self, name: str, work: Coroutine[Deferred[Any], Any, None]) -> None:
+        """Begin something that `stop` has to wait for."""
+        running = self._background.start(name, work)
+        if not running.called:
+            self._busy.add(running)
+            running.addCallback(lambda _: self._busy.discard(running))
 
     def _let_go(self) -> None:
         """Leave all sources; nothing changes this download from here on."""
@@ -165,7 +177,9 @@ class Download:
                 del self._wanted[peer]
                 self._sources.leave(source, self)
         for peer, holder in holders.items():
-            if self._owner.is_banned(self.item, peer):
+            if self._over:
+                return
+            if not holder.addresses or self._owner.is_banned(self.item, peer):
                 continue
             source = self._sources.want(holder)
             if peer not in self._wanted or source.state in (SourceState.IDLE, SourceState.UNREACHABLE):
@@ -246,7 +260,8 @@ class Download:
                 return
 
     def _outstanding(self) -> int:
-        return sum(lane.in_flight for lane in self.lanes.values()) + self._received.unjournalled
+        moving = (lane for lane in self.lanes.values() if lane.position is None)
+        return sum(lane.in_flight for lane in moving) + self._received.unjournalled
 
     def _learn_outline(self, lane: Lane) -> None:
         """Ask for size and digests, with the first group's along; a content of one chunk needs neither."""
@@ -360,7 +375,7 @@ class Download:
     def _flush_now(self) -> None:
         if not self._flushing and not self._over:
             self._flushing = True
-            self._background.start("flushing", self._flush())
+            self._work("flushing", self._flush())
 
     async def _flush(self) -> None:
         try:

@@ -267,6 +267,7 @@ class FetchSession:
         request = self._gets.get(header.id)
         if request is None or header.chunk != request.next_chunk or header.chunk >= request.end_chunk:
             raise RemoteProtocolError(f"chunk {header.chunk} was not asked for", code="unasked")
+        self._progress_at = self._clock.seconds()
         self._served(request)
         incoming = _Incoming(request, header.chunk, header.bytes)
         if header.bytes:
@@ -279,6 +280,7 @@ class FetchSession:
         request = self._manifests.get(header.id)
         if request is None:
             raise RemoteProtocolError("a manifest that was not asked for", code="unasked")
+        self._progress_at = self._clock.seconds()
         number = header.size if isinstance(header, wire.Outline) else 0
         incoming = _Incoming(request, number, header.bytes)
         if header.bytes:
@@ -316,7 +318,12 @@ class FetchSession:
         if manifest is not None:
             manifest.done.errback(failure)
         request = self._gets.pop(about, None)
-        if request is not None and not request.cancelled:
+        if request is None:
+            return
+        if all(other.content != request.content for other in self._gets.values()):
+            # The next request for it begins anew.
+            self._queued.pop(request.content, None)
+        if not request.cancelled:
             request.receiver.get_ended(failure)
 
     def _queued_told(self, content: ContentId, position: int) -> None:
@@ -361,7 +368,8 @@ class FetchSession:
 
     def _owes_from_now(self) -> None:
         """A request is made: if nothing was owed before, its time begins now."""
-        if len(self._gets) + len(self._manifests) == 1:
+        waiting = sum(request.content in self._queued for request in self._gets.values())
+        if len(self._gets) + len(self._manifests) - waiting <= 1:
             self._progress_at = self._clock.seconds()
 
     def _slow_down(self, size: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from attrs import define, field
 
@@ -61,11 +61,14 @@ class PartialFile:
         After a failure nothing written since the last good flush may be believed; it is not tried again, because the
         kernel reports lost writes once and then calls them written.
         """
+        self._sync(self.disk.sync_data)
+
+    def _sync(self, how: Callable[[int], None]) -> None:
         descriptor = self._open_descriptor()
         if self._sync_failed:
             raise DiskFailed(f"the partial file of transfer {self.transfer} could not be synced before")
         self._sync_failed = True
-        self.disk.sync_data(descriptor)
+        how(descriptor)
         self._sync_failed = False
 
     def read_chunk(self, chunk: int, size: int) -> bytes:
@@ -86,7 +89,7 @@ class PartialFile:
         """Cut to its size and synced: complete, but for its name."""
         descriptor = self._open_descriptor()
         self.disk.truncate(descriptor, size)
-        self.disk.sync(descriptor)
+        self._sync(self.disk.sync)
         return self.disk.identity(descriptor)
 
     def published(self, name: str, identity: FileIdentity) -> str | None:

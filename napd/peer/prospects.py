@@ -119,9 +119,11 @@ class Prospects:
         return self._holders.get(content)
 
     def usable(self, content: ContentId) -> bool:
-        """Whether there is a holder that is not banned."""
+        """Whether there is a holder that can be reached and is not banned."""
         found = self._holders.get(content)
-        return found is not None and any(self.ban_code(content, holder.peer) is None for holder in found.holders)
+        return found is not None and any(
+            holder.addresses and self.ban_code(content, holder.peer) is None for holder in found.holders
+        )
 
     def ban(self, content: ContentId, peer: PeerId, failure: SourceFailed) -> None:
         seconds = LIAR_BAN_S if failure.code == "integrity" else REFUSAL_BAN_S

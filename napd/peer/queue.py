@@ -54,6 +54,11 @@ class Item:
         return self.priority.rank, self.place, self.id
 
     @property
+    def complete(self) -> bool:
+        """All its bytes are on the disk; only the name is missing."""
+        return bool(self.size) and self.bytes_done == self.size
+
+    @property
     def runnable(self) -> bool:
         return self.state in _RUNNABLE
 

@@ -190,9 +190,10 @@ class Received:
         try:
             if not await self._run(self._check_and_write, chunk, data):
                 return False
+            # Before `_wrote`: who waits for the writes to end flushes at once.
+            self._unflushed.add(chunk)
         finally:
             self._wrote()
-        self._unflushed.add(chunk)
         return True
 
     async def store_only_chunk(self, data: bytes) -> bool:
@@ -203,14 +204,14 @@ class Received:
         self._writing += 1
         try:
             proved = await self._run(self._prove_and_write, data)
+            if proved is None:
+                return False
+            # Not journalled: one chunk is fetched again more cheaply than its manifest is written down.
+            manifest, self._sealed = proved
+            self._use(manifest)
+            self._unflushed.add(0)
         finally:
             self._wrote()
-        if proved is None:
-            return False
-        # Not journalled: one chunk is fetched again more cheaply than its manifest is written down.
-        manifest, self._sealed = proved
-        self._use(manifest)
-        self._unflushed.add(0)
         return True
 
     def _prove_and_write(self, data: bytes) -> tuple[Manifest, FileIdentity] | None:
@@ -253,8 +254,10 @@ class Received:
 
     def _note_flushed(self, chunks: set[int]) -> None:
         for chunk in chunks:
-            self._flushed.add(chunk)
-        self._item.bytes_done += sum(chunk_bytes(self.size, chunk) for chunk in chunks)
+            # At the end a chunk may have come twice.
+            if chunk not in self._flushed:
+                self._flushed.add(chunk)
+                self._item.bytes_done += chunk_bytes(self.size, chunk)
         # What was not saved of it at a kill is at least what has been found on the disk since.
         self._item.bytes_received = max(self._item.bytes_received, self._item.bytes_done)
 

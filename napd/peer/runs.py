@@ -75,16 +75,20 @@ class Runs:
     def stop(self, item: Item) -> None:
         """Begin to stop it; what was verified is journalled, and its file closed, before it can run again."""
         download = self._running.pop(item.id, None)
-        if download is None:
+        if download is None or item.id in self._stopping:
+            # In the second case the run was still waiting for the one before, and never begins.
             return
-        stopping = self._background.start("stopping a download", download.stop())
-        self._stopping[item.id] = stopping
+        self._hold(item, self._background.start("stopping a download", download.stop()))
 
-        def stopped(_: None) -> None:
-            if self._stopping.get(item.id) is stopping:
+    def _hold(self, item: Item, work: Deferred[None]) -> None:
+        """No run of this item begins before this has ended."""
+        self._stopping[item.id] = work
+
+        def ended(_: None) -> None:
+            if self._stopping.get(item.id) is work:
                 del self._stopping[item.id]
 
-        stopping.addCallback(stopped)
+        work.addCallback(ended)
 
     async def stop_all(self) -> None:
         for item in self.items():
@@ -96,7 +100,9 @@ class Runs:
         """Stop it, and its partial data is gone."""
         self.stop(item)
         await self._stopped(item)
-        await self._received(item).close(keep=False)
+        removing = self._background.start("removing partial data", self._received(item).close(keep=False))
+        self._hold(item, removing)
+        await removing
 
     async def _stopped(self, item: Item) -> None:
         stopping = self._stopping.get(item.id)

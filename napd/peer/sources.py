@@ -134,12 +134,6 @@ class SourcePool:
             source.failures = 0
             self._dial(source)
 
-    def penalise(self, source: Source, failure: SourceFailed) -> None:
-        """It broke the rules: hang up and back off."""
-        if source.session is not None:
-            source.failure = failure
-            source.session.close()
-
     def stop(self) -> None:
         self._stopped = True
         for source in self._sources.values():
@@ -226,9 +220,12 @@ class SourcePool:
             self._forget(source)
 
     def _close_idle(self, source: Source) -> None:
+        """Forgotten first: who wants it while the link says goodbye gets a new one."""
         source.timer = None
         if not source.users and source.session is not None:
-            source.session.close()
+            session, source.session = source.session, None
+            self._forget(source)
+            session.close()
 
     def _forget(self, source: Source) -> None:
         self._set_timer(source, None, self._close_idle)
