@@ -10,7 +10,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ..errors import Misuse, NapError, RemoteProtocolError, TimedOut, Unreachable, printable
+from ..errors import LocalProtocolError, Misuse, NapError, RemoteProtocolError, TimedOut, Unreachable, printable
 from ..net.identity import PublicKey
 from ..net.link import SecureLink
 from ..wire import index as wire
@@ -201,7 +201,10 @@ class IndexSession:
         number, self._next_id = self._next_id, self._next_id + 1
         late = TimedOut(f"the index did not answer within {ANSWER_S:.0f} s", "Try again")
         self._open[number] = _Open(done, self._clock.callLater(ANSWER_S, self._give_up, number, late))
-        self._say(build(number))
+        try:
+            self._say(build(number))
+        except LocalProtocolError:
+            self._finish(number).errback(Misuse("the question is too long for one message"))
         return done
 
     def _part(self, number: int, rows: Sequence[Any], last: wire.Results | wire.UserList | None) -> None:

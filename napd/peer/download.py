@@ -136,6 +136,10 @@ class Download:
             # What was written last will be fetched again: the journal does not claim it.
             self._unflushed(error)
 
+    def _has_ended(self) -> bool:
+        """Asked again after a call that may end this download."""
+        return self._over
+
     def _work(self, name: str, work: Coroutine[Deferred[Any], Any, None]) -> None:
         """Begin something that `stop` has to wait for."""
         running = self._background.start(name, work)
@@ -177,7 +181,7 @@ class Download:
                 del self._wanted[peer]
                 self._sources.leave(source, self)
         for peer, holder in holders.items():
-            if self._over:
+            if self._has_ended():
                 return
             if not holder.addresses or self._owner.is_banned(self.item, peer):
                 continue

@@ -102,6 +102,9 @@ class Downloads:
         self._watchers: list[Callable[[], None]] = []
         self._started_at: dict[int, float] = {}
         self._served_by: dict[int, set[str]] = {}
+        # Those whose file is published and whose end is being journalled, as they will be.
+        self._concluding: dict[int, Item] = {}
+        self._conclusions: set[Deferred[None]] = set()
         self._meter = RateMeter()
         self._on = False
         self._rescheduling = False
@@ -123,7 +126,9 @@ class Downloads:
             if timer.active():
                 timer.cancel()
         await self._runs.stop_all()
-        await self._journal.save(list(self.queue))
+        for concluding in list(self._conclusions):
+            await concluding
+        await self._save(list(self.queue))
 
     # --- Commands --------------------------------------------------------------------------------
 
@@ -131,6 +136,7 @@ class Downloads:
         self, wanted: Sequence[Wanted], *, priority: Priority | None, directory: str | None, name: str | None
     ) -> list[Item]:
         """Take these on, or find them taken on already. Returns their downloads, journalled."""
+        gone = await self._finished_but_gone(wanted)
         items = []
         added = []
         new = []
@@ -148,10 +154,9 @@ class Downloads:
                 )
                 added.append(item)
                 new.append(item)
-            elif item.state is DownloadState.DONE:
-                if item.path is None or await self._identity_at(item.path) is None:
-                    self.queue.again(item, directory=directory or item.directory, name=name or item.name)
-                    new.append(item)
+            elif item.id in gone and item.state is DownloadState.DONE:
+                self.queue.again(item, directory=directory or item.directory, name=name or item.name)
+                new.append(item)
             elif item.state in (DownloadState.FAILED, DownloadState.CANCELLED):
                 self._prospects.pardon(item.content)
                 self.queue.retry(item)
@@ -160,7 +165,7 @@ class Downloads:
                 self.queue.prioritise([item], priority)
             items.append(item)
         try:
-            await self._journal.save(items, self.queue.next_id)
+            await self._save(items, self.queue.next_id)
         except NapError:
             # What could not be written down was not taken on.
             self.queue.forget(item for item in added if item.state is DownloadState.QUEUED)
@@ -170,6 +175,17 @@ class Downloads:
             self._emit("download.queued", item, content=item.content, name=item.name, priority=item.priority.value)
         self.reschedule()
         return items
+
+    async def _finished_but_gone(self, wanted: Sequence[Wanted]) -> set[int]:
+        """Ids of those that were finished and whose file is not there any more."""
+        gone = set()
+        for want in wanted:
+            item = self.queue.of_content(want.content)
+            if item is None or item.state is not DownloadState.DONE:
+                continue
+            if item.path is None or await self._identity_at(item.path) is None:
+                gone.add(item.id)
+        return gone
 
     async def pause(self, items: Iterable[Item]) -> None:
         changed = [item for item in items if self.queue.pause(item)]
@@ -200,10 +216,16 @@ class Downloads:
         changed = [item for item in items if self.queue.cancel(item, self._now())]
         self._seek(changed)
         for item in changed:
-            await self._remove_partial(item)
-            item.bytes_done = 0
-        await self._journal.ended(changed)
+            self._runs.stop(item)
         for item in changed:
+            # Somebody may want one of them again meanwhile.
+            if item.state is DownloadState.CANCELLED:
+                await self._remove_partial(item)
+        cancelled = [item for item in changed if item.state is DownloadState.CANCELLED]
+        for item in cancelled:
+            item.bytes_done = 0
+        await self._journal.ended(cancelled)
+        for item in cancelled:
             self._emit("download.cancelled", item)
         self.reschedule()
 
@@ -233,9 +255,17 @@ class Downloads:
     def limit(self) -> int:
         return self._limit
 
+    def _save(self, items: Sequence[Item], next_id: int | None = None) -> Deferred[None]:
+        """Journal these as they are; one that is being journalled as done stays done."""
+        return self._journal.save([self._as_concluded(item) for item in items], next_id)
+
+    def _as_concluded(self, item: Item) -> Item:
+        done = self._concluding.get(item.id)
+        return item if done is None else evolve(done, priority=item.priority, place=item.place)
+
     async def _changed(self, items: Sequence[Item]) -> None:
         if items:
-            await self._journal.save(items)
+            await self._save(items)
             self.reschedule()
 
     # --- Running ---------------------------------------------------------------------------------
@@ -268,7 +298,8 @@ class Downloads:
         self._prospects.seek_now(item.content)
         found = self._prospects.holders(item.content)
         hopeless = found is not None or self._discovery.status().state not in _MAY_ANSWER
-        if hopeless and item.content != EMPTY_CONTENT and not self._prospects.usable(item.content):
+        needs_source = item.content != EMPTY_CONTENT and not item.complete
+        if hopeless and needs_source and not self._prospects.usable(item.content):
             # Without a source it would only hold a place.
             self._wait_for_source(item, answered=found is not None)
             return
@@ -279,7 +310,7 @@ class Downloads:
 
     def _wait_for_source(self, item: Item, *, answered: bool) -> None:
         self.queue.no_source(item)
-        self._journal.save([item]).addErrback(self._journal_failed)
+        self._save([item]).addErrback(self._journal_failed)
         if answered:
             self._emit("download.waiting", item)
         self._retry_later(item)
@@ -315,23 +346,27 @@ class Downloads:
         self._runs.ended(item)
         if item.state.ended:
             return
-        self._background.start("finishing a download", self._conclude(item, path))
+        concluding = self._background.start("finishing a download", self._conclude(item, path))
+        if not concluding.called:
+            self._conclusions.add(concluding)
+            concluding.addCallback(lambda _: self._conclusions.discard(concluding))
 
     async def _conclude(self, item: Item, path: str) -> None:
         """Journalled first, then done: what is reported done stays done, whatever was asked meanwhile."""
         now = self._now()
         size = item.bytes_done if item.size is None else item.size
-        done = evolve(item, state=DownloadState.DONE, path=path, error=None, finished=now, bytes_done=size)
+        done = self._concluding[item.id] = evolve(
+            item, state=DownloadState.DONE, path=path, error=None, finished=now, bytes_done=size
+        )
         try:
             await self._journal.ended([done])
         except NapError as error:
             self.failed(item, error)
             return
-        changed_meanwhile = item.state is not DownloadState.ACTIVE
+        finally:
+            del self._concluding[item.id]
         item.bytes_done = size
         self.queue.finish(item, path, now)
-        if changed_meanwhile:
-            self._journal.save([item]).addErrback(self._journal_failed)
         self._retries.pop(item.id, None)
         self._seek([item])
         took = now - self._started_at.pop(item.id, now)
@@ -343,7 +378,7 @@ class Downloads:
         if not item.state.ended:
             self.queue.fail(item, Problem(error.code, error.message), self._now())
             self._seek([item])
-            self._journal.save([item]).addErrback(self._journal_failed)
+            self._save([item]).addErrback(self._journal_failed)
             self._emit("download.failed", item, error.message, code=error.code, error=error.message)
         self.reschedule()
 
@@ -384,7 +419,7 @@ class Downloads:
 
     def _source_appeared(self, item: Item) -> None:
         if self.queue.source_appeared(item):
-            self._journal.save([item]).addErrback(self._journal_failed)
+            self._save([item]).addErrback(self._journal_failed)
             self.reschedule()
 
     def _retry_later(self, item: Item) -> None:

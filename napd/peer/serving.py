@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..background import Background
 from ..content.digest import chunk_bytes, chunk_count
-from ..errors import Denied, DiskFailed, NapError, RemoteProtocolError, TimedOut
+from ..errors import Denied, NapError, RemoteProtocolError, TimedOut
 from ..model import ContentId
 from ..net.identity import PublicKey
 from ..net.link import SecureLink
@@ -245,7 +245,7 @@ class ServeSession:
             if self.claims is None:
                 return None
             return await self._uploads.open(self, self.claims, run.content, run.transfer)
-        except (LookupError, DiskFailed):
+        except (LookupError, NapError):
             self._send(wire.Gone(run.id))
             return None
 
@@ -263,7 +263,8 @@ class ServeSession:
                     self._send(wire.Gone(run.id))
                     return
                 await self._send_chunk(upload, wire.Chunk(run.id, chunk, len(data)), data)
-        except DiskFailed:
+        except NapError:
+            # A disk that fails, or one that is too busy now: let others serve it.
             self._send(wire.Gone(run.id))
         finally:
             if coming is not None:
@@ -329,7 +330,7 @@ class ServeSession:
                 return wire.Outline(request.id, size, len(digests)), digests
             digests = await self._uploads.group(content, request.group)
             return wire.Group(request.id, len(digests)), digests
-        except LookupError:
+        except (LookupError, NapError):
             return wire.Gone(request.id), b""
 
     def _between_chunks(self) -> Deferred[None]:
@@ -371,8 +372,8 @@ class ServeSession:
 
     def _set_deadline(self, seconds: float, why: str) -> None:
         if self._deadline is not None and self._deadline.active():
-            self._deadline.reset(seconds)
-        elif self._link is not None:
+            self._deadline.cancel()
+        if self._link is not None:
             self._deadline = self._clock.callLater(seconds, self._too_late, why)
 
     def _too_late(self, why: str) -> None:

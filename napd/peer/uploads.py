@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from ..content.digest import CHUNK_BYTES, chunk_bytes
 from ..discovery.interface import Discovery
@@ -204,7 +205,7 @@ class Uploads:
         shared = self.find(content, claims)
         if shared is None:
             raise LookupError(content)
-        descriptor = await self._on_disk_thread(_open, shared)
+        descriptor = await self._open(shared)
         if self._sessions.get(holder) is not uploads:
             await self._on_disk_thread(os.close, descriptor)
             raise LookupError(content)
@@ -214,6 +215,23 @@ class Uploads:
         self._events.emit("upload.started", transfer=transfer, content=content, user=upload.user, peer=upload.peer)
         self._clock.callLater(IDLE_UPLOAD_S, self._finish_idle, holder, upload)
         return upload
+
+    def _open(self, shared: Shared) -> Deferred[int]:
+        """A descriptor; if nobody waits for it any more when it is there, it is closed again."""
+        opened: Deferred[int] = Deferred()
+
+        def there(descriptor: int) -> None:
+            if opened.called:
+                self._on_disk_thread(os.close, descriptor).addErrback(lambda _: None)
+            else:
+                opened.callback(descriptor)
+
+        def failed(failure: Failure) -> None:
+            if not opened.called:
+                opened.errback(failure)
+
+        self._on_disk_thread(_open, shared).addCallbacks(there, failed)
+        return opened
 
     def read(self, upload: Upload, chunk: int) -> Deferred[bytes]:
         """One chunk's bytes, from a disk thread; short if the file has shrunk."""
