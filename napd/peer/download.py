@@ -357,6 +357,8 @@ class Download:
         if not good:
             self._emit("download.chunk_rejected", lane, chunk=chunk)
             self.lane_failed(lane, SourceFailed("it sent a wrong chunk", code="integrity"))
+            # The lane may have failed already, with this chunk the last that was still being looked at.
+            self._judge()
             return
         if not known:
             self._owner.outline_known(self.item)

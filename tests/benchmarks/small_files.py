@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,9 @@ class SmallFiles:
                 raise RuntimeError(f"{len(contents)} of {count} files were found")
             for number in range(self.scale.rounds):
                 self.said(f"small files, round {number + 1} of {self.scale.rounds}")
+                os.sync()
                 alone.add(count / self._kept_alone(shared))
+                os.sync()
                 took = spent(community.pids, lambda: community.get(*contents))
                 napd.add(count / took.wall_s)
                 for figure, used in zip(cpu.values(), took.cpu_s, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,23 +92,33 @@ class Transfer:
         tcp = self._cost("plain TCP copy", ["giver", "taker"])
         tls = self._cost("Twisted TLS copy", ["giver", "taker"], tcp)
         napd = self._cost("napd", ["giver", "taker", "index"], tls, tcp)
+        ways: list[tuple[_Cost, Callable[[], Spent]]] = [
+            (disk, lambda: self._copied_alone(source)),
+            (unsynced, lambda: self._copied(source, "tcp_copy", "unsynced")),
+            (tcp, lambda: self._copied(source, "tcp_copy", "synced")),
+            (tls, lambda: self._copied(source, "tls_copy")),
+            (napd, lambda: self._fetched(community, source, content)),
+        ]
         for number in range(self.scale.rounds):
             self.said(f"transfer, round {number + 1} of {self.scale.rounds}")
-            disk.add(self._copied_alone(source), gigabytes)
-            unsynced.add(self._copied(source, "tcp_copy", "unsynced"), gigabytes)
-            tcp.add(self._copied(source, "tcp_copy", "synced"), gigabytes)
-            tls.add(self._copied(source, "tls_copy"), gigabytes)
-            napd.add(spent(community.pids, lambda: community.get(content)), gigabytes)
-            if number == 0:
-                (saved,) = community.taker.downloads.iterdir()
-                _same(source, saved)
-            community.clear()
+            first = number % len(ways)
+            for cost, work in ways[first:] + ways[:first]:
+                # What the one before wrote and removed is not this one's burden, nor is it always the same one's.
+                os.sync()
+                cost.add(work(), gigabytes)
 
     def _cost(self, name: str, processes: list[str], *against: _Cost) -> _Cost:
         seconds = self.time.figure(name, "s", *(other.seconds for other in against), moved=self.scale.size)
         each = [self.cpu.figure(f"{name}, {process}", "s/GB") for process in processes]
         total = self.cpu.figure(f"{name}, in all", "s/GB", *(other.all_cpu for other in against))
         return _Cost(seconds, each, total)
+
+    def _fetched(self, community: Community, source: Path, content: str) -> Spent:
+        took = spent(community.pids, lambda: community.get(content))
+        (saved,) = community.taker.downloads.iterdir()
+        _same(source, saved)
+        community.clear()
+        return took
 
     def _copied_alone(self, source: Path) -> Spent:
         target = self.folder / "copy.bin"
