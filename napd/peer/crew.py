@@ -1,0 +1,238 @@
+"""The sources of one running download: who is wanted, who is at work, and what is asked of whom.
+
+Each source that has admitted us gets a lane. `feed` keeps its window full with what the picker gives it; what it was
+asked for goes to others when it fails, refuses or makes us wait.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ..background import Background
+from ..discovery.interface import Holders
+from ..errors import SourceFailed
+from ..model import PeerId
+from ..ops.events import Events
+from .lane import Lane
+from .learning import Learning
+from .queue import Item
+from .received import Received
+from .sources import Source, SourcePool, SourceState
+
+#: Chunks that may be asked for, being written or not journalled yet: what a crash can cost.
+MAX_UNJOURNALLED = 64
+#: Seconds that a download without any usable source stays active if one is about to be tried again.
+PATIENCE_S = 3.0
+
+
+class CrewOwner(Protocol):
+    """The download that a crew works for; implemented by `peer.download`."""
+
+    def chunk_came(self, lane: Lane, chunk: int, data: bytes) -> None:
+        """Bytes from the wire, unverified."""
+
+    def outline_learnt(self, journalled: Deferred[None]) -> None: ...
+    def group_learnt(self, journalled: Deferred[None]) -> None: ...
+    def no_source(self) -> None:
+        """There is nobody left to ask, and nobody who is about to be tried again."""
+
+
+class Conduct(Protocol):
+    """How sources have behaved; implemented by `peer.downloads`."""
+
+    def ban(self, item: Item, peer: PeerId, failure: SourceFailed) -> None:
+        """This peer is not asked for this content again for a while."""
+
+    def is_banned(self, item: Item, peer: PeerId) -> bool: ...
+
+
+class Crew:
+    """A `SourceUser`, `LaneOwner` and `LearningOwner` for one download."""
+
+    def __init__(
+        self,
+        *,
+        item: Item,
+        owner: CrewOwner,
+        conduct: Conduct,
+        received: Received,
+        clock: IReactorTime,
+        sources: SourcePool,
+        events: Events,
+        background: Background,
+    ) -> None:
+        self.lanes: dict[PeerId, Lane] = {}
+        self.over = False
+        self._item = item
+        self._owner = owner
+        self._conduct = conduct
+        self._received = received
+        self._clock = clock
+        self._sources = sources
+        self._events = events
+        self._wanted: dict[PeerId, Source] = {}
+        self._found: Holders | None = None
+        self._learning = Learning(self, item.content, received, background)
+
+    def let_go(self) -> None:
+        """Leave all sources; nothing is asked for from here on."""
+        self.over = True
+        for lane in list(self.lanes.values()):
+            lane.stop()
+        self.lanes.clear()
+        for source in self._wanted.values():
+            self._sources.leave(source, self)
+        self._wanted.clear()
+
+    def _has_ended(self) -> bool:
+        """Asked again after a call that may end this download."""
+        return self.over
+
+    # --- Who -------------------------------------------------------------------------------------
+
+    def use(self, found: Holders | None) -> None:
+        """These hold the content now."""
+        self._found = found
+        holders = {} if found is None else {holder.peer: holder for holder in found.holders}
+        if found is not None and not self._received.has_outline:
+            self._learning.size_claim = found.size
+        for peer, source in list(self._wanted.items()):
+            # One that serves is kept although the index lost sight of it.
+            if peer not in holders and peer not in self.lanes:
+                del self._wanted[peer]
+                self._sources.leave(source, self)
+        for peer, holder in holders.items():
+            if self._has_ended():
+                return
+            if not holder.addresses or self._conduct.is_banned(self._item, peer):
+                continue
+            source = self._sources.want(holder)
+            if peer not in self._wanted or source.state in (SourceState.IDLE, SourceState.UNREACHABLE):
+                self._wanted[peer] = source
+                self._sources.join(source, self)
+        self.judge()
+
+    def source_ready(self, source: Source) -> None:
+        if self.over or source.peer in self.lanes or source.peer not in self._wanted:
+            return
+        lane = Lane(self, source, self._item.content, self._item.transfer)
+        self.lanes[source.peer] = lane
+        self.emit("download.source_added", lane)
+        self.feed(lane)
+
+    def source_lost(self, source: Source, failure: SourceFailed) -> None:
+        lane = self.lanes.pop(source.peer, None)
+        if lane is not None:
+            lane.stop()
+            self.emit("download.source_lost", lane, failure.message, code=failure.code)
+        if self._found is not None and all(holder.peer != source.peer for holder in self._found.holders):
+            # It was kept for its link alone.
+            self._wanted.pop(source.peer, None)
+            self._sources.leave(source, self)
+        self.feed_all()
+        self.judge()
+
+    def lane_failed(self, lane: Lane, failure: SourceFailed) -> None:
+        """This source will not serve this content, though its link is fine: leave it alone for a while."""
+        peer = lane.source.peer
+        if self.lanes.get(peer) is not lane:
+            return
+        del self.lanes[peer]
+        lane.stop()
+        self._conduct.ban(self._item, peer, failure)
+        source = self._wanted.pop(peer, None)
+        if source is not None:
+            self._sources.leave(source, self)
+        self.emit("download.source_lost", lane, failure.message, code=failure.code)
+        self.feed_all()
+        self.judge()
+
+    def judge(self) -> None:
+        """Is there a source left, or one that is about to be tried again? If not, say so.
+
+        Asked again whenever a source is ready or lost, the holders change, or a chunk is stored.
+        """
+        if self.over or self.lanes or self._received.complete or self._received.writing:
+            return
+        now = self._clock.seconds()
+        for source in self._wanted.values():
+            soon = source.state is SourceState.BACKING_OFF and source.retry_at - now <= PATIENCE_S
+            if soon or source.state is SourceState.CONNECTING:
+                return
+        self._owner.no_source()
+
+    # --- Asking ----------------------------------------------------------------------------------
+
+    def feed_all(self) -> None:
+        for lane in list(self.lanes.values()):
+            self.feed(lane)
+
+    def feed(self, lane: Lane) -> None:
+        """Keep the lane's window full, within what may be unjournalled."""
+        if self.over or self.lanes.get(lane.source.peer) is not lane:
+            return
+        if not self._received.has_outline:
+            self._learning.learn_outline(lane, self.lanes.values())
+            return
+        while lane.room and (free := MAX_UNJOURNALLED - self._outstanding()) > 0:
+            below, group = self._received.digests_known_below()
+            if group is not None:
+                self._learning.learn_group(lane, group, self.lanes.values())
+            if not lane.ask(self._received.picker, below, free):
+                return
+
+    def _outstanding(self) -> int:
+        moving = (lane for lane in self.lanes.values() if lane.position is None)
+        return sum(lane.in_flight for lane in moving) + self._received.unjournalled
+
+    def size_claim_was_wrong(self) -> None:
+        """What should have been the only chunk may be the first of many: look at the outline before blaming anybody."""
+        self._learning.size_claim = None
+        self.feed_all()
+
+    # --- LearningOwner ---------------------------------------------------------------------------
+
+    def outline_learnt(self, journalled: Deferred[None]) -> None:
+        self._owner.outline_learnt(journalled)
+        self.feed_all()
+
+    def group_learnt(self, journalled: Deferred[None]) -> None:
+        self._owner.group_learnt(journalled)
+        self.feed_all()
+
+    # --- LaneOwner -------------------------------------------------------------------------------
+
+    def chunk_came(self, lane: Lane, chunk: int, data: bytes) -> None:
+        self._owner.chunk_came(lane, chunk, data)
+        self.feed(lane)
+
+    def lane_moved(self, lane: Lane) -> None:
+        self.feed_all()
+
+    def chunk_good(self, lane: Lane, chunk: int) -> None:
+        """It was checked and written; whoever else was asked for it need not send it."""
+        lane.source.failures = 0
+        for other in self._received.picker.verified(chunk):
+            if other is not lane and isinstance(other, Lane):
+                other.unwanted(chunk)
+
+    def chunk_wrong(self, lane: Lane, chunk: int) -> None:
+        """It is not what its digest says: its source is charged with it."""
+        self.emit("download.chunk_rejected", lane, chunk=chunk)
+        self.lane_failed(lane, SourceFailed("it sent a wrong chunk", code="integrity"))
+        # The lane may have failed already, with this chunk the last that was still being looked at.
+        self.judge()
+
+    def emit(self, event: str, lane: Lane, message: str | None = None, **fields: Any) -> None:
+        self._events.emit(
+            event,
+            message,
+            download=self._item.id,
+            transfer=self._item.transfer,
+            peer=lane.source.peer,
+            user=lane.source.user,
+            **fields,
+        )

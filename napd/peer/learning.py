@@ -1,0 +1,97 @@
+"""Learning what a download's chunks have to be: its outline and its groups of digests, from any source that tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+from ..background import Background
+from ..content.digest import CHUNK_BYTES
+from ..content.manifest import Manifest, Outline
+from ..errors import IntegrityFailure, NapError, SourceFailed
+from ..model import ContentId
+from .lane import Lane
+from .received import Received
+
+#: Raw bytes with what stands in their header: (size, group digests) or (0, chunk digests).
+_Answer = Deferred[tuple[int, bytes]]
+
+
+class LearningOwner(Protocol):
+    """Whose sources are asked; implemented by `peer.crew`."""
+
+    def outline_learnt(self, journalled: Deferred[None]) -> None: ...
+    def group_learnt(self, journalled: Deferred[None]) -> None: ...
+    def lane_failed(self, lane: Lane, failure: SourceFailed) -> None:
+        """This source refused, or lied about the content."""
+
+    @property
+    def over(self) -> bool:
+        """Nothing is of interest any more."""
+
+
+class Learning:
+    """The manifest of one download: asked of one source at a time, and checked against the content id."""
+
+    def __init__(self, owner: LearningOwner, content: ContentId, received: Received, background: Background) -> None:
+        self._owner = owner
+        self._content = content
+        self._received = received
+        self._background = background
+        #: What discovery says of the size, while nothing better is known.
+        self.size_claim: int | None = None
+
+    def learn_outline(self, lane: Lane, lanes: Iterable[Lane]) -> None:
+        """Ask for size and digests, with the first group's along; a content of one chunk needs neither."""
+        # One that makes us wait its turn does not keep others from being asked.
+        busy = any(other.asking or (other.in_flight and other.position is None) for other in lanes)
+        if busy or self._received.unjournalled or lane.source.session is None:
+            return
+        if self.size_claim is not None and self.size_claim <= CHUNK_BYTES:
+            lane.ask_blind()
+            return
+        lane.asking = True
+        outline = lane.source.session.outline(self._content)
+        group = lane.source.session.group(self._content, 0)
+        # If the outline fails, so does this, and nobody waits for it.
+        group.addErrback(lambda _: (0, b""))
+        self._background.start("learning a manifest", self._take_outline(lane, outline, group))
+
+    async def _take_outline(self, lane: Lane, outline: _Answer, group: _Answer) -> None:
+        try:
+            size, digests = await outline
+            _, first = await group
+            manifest = Manifest(Outline.verified(self._content, size, digests))
+            manifest.add_group(0, first)
+        except (SourceFailed, IntegrityFailure) as error:
+            lane.asking = False
+            self._failed(lane, error)
+            return
+        lane.asking = False
+        if not self._owner.over and not self._received.has_outline:
+            self._owner.outline_learnt(self._received.learn(manifest))
+
+    def learn_group(self, lane: Lane, group: int, lanes: Iterable[Lane]) -> None:
+        """Ask for the digests of the chunks that come soon."""
+        if lane.source.session is None or any(other.asking for other in lanes):
+            return
+        lane.asking = True
+        asked = lane.source.session.group(self._content, group)
+        self._background.start("learning digests", self._take_group(lane, group, asked))
+
+    async def _take_group(self, lane: Lane, group: int, asked: _Answer) -> None:
+        try:
+            _, digests = await asked
+            lane.asking = False
+            if not self._owner.over:
+                self._owner.group_learnt(self._received.learn_group(group, digests))
+        except (SourceFailed, IntegrityFailure) as error:
+            lane.asking = False
+            self._failed(lane, error)
+
+    def _failed(self, lane: Lane, error: NapError) -> None:
+        """A link that broke is the pool's matter; a refusal or a lie is this lane's."""
+        if lane.source.session is not None and lane.source.session.alive:
+            self._owner.lane_failed(lane, SourceFailed(error.message, code=error.code))
