@@ -31,6 +31,7 @@ cli = LazyGroup(
         "get": Entry("get:get", "Queue downloads"),
         "queue": Entry("queue:queue", "List, pause, resume, retry, cancel, order downloads"),
         "sources": Entry("queue:sources", "Who has a download's content, and what each gives"),
+        "cat": Entry("cat:cat", "A download's bytes on standard output, as they come"),
         "watch": Entry("watch:watch", "Live progress of downloads"),
         "wait": Entry("watch:wait", "Block until downloads have ended"),
         "uploads": Entry("people:uploads", "What others get from here"),

@@ -55,6 +55,16 @@ class Output:
         except OSError as error:
             self._failed(error)
 
+    def raw(self, data: bytes) -> None:
+        """Bytes as they are; on their way at once."""
+        if self.closed:
+            return
+        try:
+            self.stdout.buffer.write(data)
+            self.stdout.buffer.flush()
+        except OSError as error:
+            self._failed(error)
+
     def lines(self, lines: Iterable[str]) -> None:
         """Lines that are `visible` already; shown at once."""
         if self.closed:

@@ -37,6 +37,7 @@ _RANGE = re.compile(r"([0-9]+)-([0-9]+)")
 @click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="normal unless given.")
 @click.option("--to", "directory", type=click.Path(file_okay=False), metavar="DIR", help="Where the files go.")
 @click.option("--name", metavar="NAME", help="The file's name; for one result only.")
+@click.option("--sequential", is_flag=True, help="From the beginning to the end, to be read while it comes.")
 @click.option("--wait", "wait", is_flag=True, help="Block until all have ended; exits as `napctl wait` does.")
 @click.option(
     "--timeout",
@@ -52,6 +53,7 @@ def get(
     priority: str | None,
     directory: str | None,
     name: str | None,
+    sequential: bool,
     wait: bool,
     timeout_s: float | None,
 ) -> int:
@@ -73,6 +75,8 @@ def get(
         params["to"] = absolute(directory, "get: --to")
     if name is not None:
         params["name"] = name
+    if sequential:
+        params["sequential"] = True
     with invocation.connect() as client:
         queued = client.call("get", params)
         if not wait:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from ..ops.control import Caller, Handler
 from ..wire import control as wire
@@ -37,6 +37,7 @@ class PeerControl:
             "queue.wait": self.queue_wait,
             "queue.watch": self.queue_watch,
             "sources": self.sources,
+            "cat": self.cat,
             "uploads": self.uploads,
             "share.list": self.share_list,
             "share.add": self.share_add,
@@ -110,6 +111,22 @@ class PeerControl:
 
     async def sources(self, params: wire.SourcesParams, caller: Caller) -> documents.SourcesDocument:
         return self.daemon.sources_of(params.id)
+
+    async def cat(self, params: wire.CatParams, caller: Caller) -> documents.CatDocument:
+        """Pushes the bytes in order, no more at a time than the caller reads."""
+        reading = await self.daemon.read(params.id, params.offset)
+        gone = caller.when_gone()
+        gone.addCallbacks(lambda _: reading.stop(), lambda failure: failure.trap(CancelledError))
+        said = 0
+        try:
+            while data := await reading.next():
+                caller.push("bytes", documents.BytesDocument(params.offset + said, data))
+                said += len(data)
+                await caller.when_read()
+        finally:
+            gone.cancel()
+            await reading.close()
+        return documents.CatDocument(params.id, params.offset, said)
 
     async def uploads(self, params: wire.Nothing, caller: Caller) -> documents.UploadsDocument:
         return documents.UploadsDocument(self.daemon.uploads.rows())

@@ -23,6 +23,7 @@ from .disk import Disk
 from .downloads import Downloads, Wanted
 from .journal import Journal
 from .queue import Item
+from .reading import Reading
 from .selection import Selected, content_of_prefix, is_numbers, numbers, select
 from .shares.service import Shares
 from .sources import SourcePool
@@ -125,7 +126,9 @@ class PeerDaemon:
             if not os.path.isabs(params.to) or "\0" in params.to or len(os.fsencode(params.to)) > MAX_PATH_BYTES:
                 raise Misuse(f"--to {printable(params.to)!r} is not an absolute path")
             await self._make_directory(params.to)
-        items = await self.downloads.get(wanted, priority=params.priority, directory=params.to, name=params.name)
+        items = await self.downloads.get(
+            wanted, priority=params.priority, directory=params.to, name=params.name, sequential=params.sequential
+        )
         unknown = [item for item in items if self.last_search.claim(item.content) is None and not item.state.ended]
         if unknown:
             answered = self.downloads.answered(unknown)
@@ -263,6 +266,12 @@ class PeerDaemon:
     def sources_of(self, number: int) -> documents.SourcesDocument:
         item = self.downloads.queue.get(number)
         return documents.SourcesDocument(number, source_rows(self.downloads, self.sources, item, self.clock.seconds()))
+
+    async def read(self, number: int, offset: int) -> Reading:
+        """A reader of this download's bytes as they are verified; from now on they come in order."""
+        item = self.downloads.queue.get(number)
+        await self.downloads.stream(item)
+        return Reading(self.downloads, self.disk, self.run, item, offset)
 
     # --- The daemon ------------------------------------------------------------------------------
 

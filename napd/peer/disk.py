@@ -74,20 +74,34 @@ class Disk:
     def content_of(self, path: str) -> ContentId | None:
         """The content id of what is in a file; None if it cannot be read. Hashes the whole file."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
+            descriptor = self.open_to_read(path)
+        except NapError:
+            return None
+        if descriptor is None:
             return None
         try:
-            size = os.fstat(descriptor).st_size
-            digests = [
-                chunk_digest(self.read_at(descriptor, chunk_bytes(size, chunk), chunk * CHUNK_BYTES))
-                for chunk in range(chunk_count(size))
-            ]
-        except (NapError, OSError):
+            return self.content_of_descriptor(descriptor)
+        except NapError:
             return None
         finally:
             os.close(descriptor)
+
+    def content_of_descriptor(self, descriptor: int) -> ContentId:
+        """The same for an open file."""
+        size = self.size(descriptor)
+        digests = [
+            chunk_digest(self.read_at(descriptor, chunk_bytes(size, chunk), chunk * CHUNK_BYTES))
+            for chunk in range(chunk_count(size))
+        ]
         return manifest_of(size, b"".join(digests)).outline.content
+
+    def open_to_read(self, path: str) -> int | None:
+        """None if nothing is there; a symlink is refused, and nothing that is no file is waited for."""
+        with _told(path):
+            try:
+                return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
 
     def identity_at(self, path: str) -> FileIdentity | None:
         """None if nothing is there."""

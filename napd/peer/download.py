@@ -36,6 +36,9 @@ class DownloadOwner(Conduct, Protocol):
     """Who runs downloads; implemented by `peer.downloads`. Exactly one of the last three is called, once."""
 
     def outline_known(self, item: Item) -> None: ...
+    def chunk_stored(self, item: Item) -> None:
+        """One more chunk is verified."""
+
     def received(self, size: int) -> None: ...
     def no_source(self, item: Item) -> None: ...
     def finished(self, item: Item, path: str) -> None: ...
@@ -89,6 +92,20 @@ class Download:
 
     def bytes_per_s(self) -> float:
         return self._meter.per_s(self._clock.seconds())
+
+    @property
+    def size(self) -> int | None:
+        """Verified; None while the outline is not known."""
+        return self._received.size if self._received.has_outline else None
+
+    def has(self, chunk: int) -> bool:
+        """Whether this chunk is verified and written."""
+        return self._received.has_outline and self._received.picker.is_verified(chunk)
+
+    def stream(self) -> None:
+        """From now on the lowest chunks first, whatever else would be cleverer."""
+        if self._received.has_outline:
+            self._received.picker.sequential = True
 
     # --- Starting and stopping -------------------------------------------------------------------
 
@@ -206,6 +223,7 @@ class Download:
         if not known:
             self._owner.outline_known(self.item)
         self._crew.chunk_good(lane, chunk)
+        self._owner.chunk_stored(self.item)
         self._chunk_stored()
 
     def _chunk_stored(self) -> None:

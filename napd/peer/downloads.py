@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..background import Background
+from ..content.digest import CHUNK_BYTES
 from ..discovery.interface import Discovery, Holders, LinkState
 from ..errors import NapError, SourceFailed
 from ..model import ContentId, DownloadState, PeerId, Priority
@@ -35,6 +36,14 @@ from .sources import SourcePool
 #: A waiting download whose sources are known but failed is tried again after this, doubled up to the last, ± a quarter.
 FIRST_RETRY_S = 4.0
 LAST_RETRY_S = 120.0
+
+
+@frozen
+class Verified:
+    """Of a content of `size` bytes those from an offset to `end` are verified and can be read."""
+
+    end: int
+    size: int
 
 
 @frozen
@@ -100,6 +109,7 @@ class Downloads:
         self._retries: dict[int, int] = {}
         self._timers: dict[int, IDelayedCall] = {}
         self._watchers: list[Callable[[], None]] = []
+        self._readers: dict[int, list[Callable[[], None]]] = {}
         self._started_at: dict[int, float] = {}
         self._served_by: dict[int, set[str]] = {}
         # Those whose file is published and whose end is being journalled, as they will be.
@@ -133,7 +143,13 @@ class Downloads:
     # --- Commands --------------------------------------------------------------------------------
 
     async def get(
-        self, wanted: Sequence[Wanted], *, priority: Priority | None, directory: str | None, name: str | None
+        self,
+        wanted: Sequence[Wanted],
+        *,
+        priority: Priority | None,
+        directory: str | None,
+        name: str | None,
+        sequential: bool = False,
     ) -> list[Item]:
         """Take these on, or find them taken on already. Returns their downloads, journalled."""
         gone = await self._finished_but_gone(wanted)
@@ -163,6 +179,8 @@ class Downloads:
                 new.append(item)
             if priority is not None:
                 self.queue.prioritise([item], priority)
+            if sequential:
+                self._stream(item)
             items.append(item)
         try:
             await self._save(items, self.queue.next_id)
@@ -251,6 +269,17 @@ class Downloads:
         await self._journal.set("downloads", str(limit))
         self.reschedule()
 
+    async def stream(self, item: Item) -> None:
+        """Somebody reads it while it comes."""
+        if self._stream(item):
+            await self._save([item])
+
+    def _stream(self, item: Item) -> bool:
+        running = self._runs.of(item)
+        if running is not None:
+            running.stream()
+        return self.queue.stream(item)
+
     @property
     def limit(self) -> int:
         return self._limit
@@ -326,6 +355,10 @@ class Downloads:
 
     def outline_known(self, item: Item) -> None:
         self._tell_watchers()
+
+    def chunk_stored(self, item: Item) -> None:
+        for told in list(self._readers.get(item.id, ())):
+            told()
 
     def received(self, size: int) -> None:
         self._meter.add(size, self._clock.seconds())
@@ -476,6 +509,32 @@ class Downloads:
         """Call `told` after every change of a state; the returned function ends that."""
         self._watchers.append(told)
         return lambda: self._watchers.remove(told)
+
+    def verified(self, item: Item, offset: int) -> Verified | None:
+        """How far its bytes are there from an offset on, at most to the end of a chunk; None while nobody knows."""
+        if item.state is DownloadState.DONE and item.size is not None:
+            return Verified(item.size, item.size)
+        running = self._runs.of(item)
+        if running is None or running.size is None:
+            return None
+        chunk = offset // CHUNK_BYTES
+        if offset >= running.size or not running.has(chunk):
+            return Verified(offset, running.size)
+        return Verified(min(running.size, (chunk + 1) * CHUNK_BYTES), running.size)
+
+    def watch_bytes(self, item: Item, told: Callable[[], None]) -> Callable[[], None]:
+        """Call `told` after each of its chunks and each change of a state; the returned function ends that."""
+        self._readers.setdefault(item.id, []).append(told)
+        forget = self.watch(told)
+
+        def end() -> None:
+            forget()
+            readers = self._readers[item.id]
+            readers.remove(told)
+            if not readers:
+                del self._readers[item.id]
+
+        return end
 
     def _tell_watchers(self) -> None:
         for told in list(self._watchers):

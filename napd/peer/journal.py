@@ -56,16 +56,20 @@ SCHEMA = (
         PRIMARY KEY (download, number)
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE download ADD COLUMN sequential INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 Statement = tuple[str, tuple[Any, ...]]
 
 _SAVE = """INSERT INTO download (id, content, transfer, name, size, directory, priority, place, state, path, error_code,
-    error_message, added, finished, bytes_done, bytes_received) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+    error_message, added, finished, bytes_done, bytes_received, sequential)
+    VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
     ON CONFLICT (id) DO UPDATE SET name=excluded.name, size=excluded.size, directory=excluded.directory,
     priority=excluded.priority, place=excluded.place, state=excluded.state, path=excluded.path,
     error_code=excluded.error_code, error_message=excluded.error_message, finished=excluded.finished,
-    bytes_done=excluded.bytes_done, bytes_received=excluded.bytes_received"""
+    bytes_done=excluded.bytes_done, bytes_received=excluded.bytes_received, sequential=excluded.sequential"""
 
 
 class Runs(Protocol):
@@ -144,7 +148,7 @@ class Journal:
         """All downloads, and the next id. Blocks."""
         rows = self._connection.execute(
             "SELECT id, content, transfer, name, size, directory, priority, place, state, path, error_code,"
-            " error_message, added, finished, bytes_done, bytes_received FROM download"
+            " error_message, added, finished, bytes_done, bytes_received, sequential FROM download"
         )
         items = [_item(row) for row in rows]
         known = dict(self._connection.execute("SELECT name, value FROM setting"))
@@ -326,12 +330,13 @@ def _row(item: Item) -> tuple[Any, ...]:
         item.finished,
         item.bytes_done,
         item.bytes_received,
+        item.sequential,
     )
 
 
 def _item(row: Sequence[Any]) -> Item:
     (number, content, transfer, name, size, directory, priority, place, state, path, code, message) = row[:12]
-    added, finished, bytes_done, bytes_received = row[12:]
+    added, finished, bytes_done, bytes_received, sequential = row[12:]
     return Item(
         id=number,
         content=ContentId(content),
@@ -348,4 +353,5 @@ def _item(row: Sequence[Any]) -> Item:
         finished=finished,
         bytes_done=bytes_done,
         bytes_received=bytes_received,
+        sequential=bool(sequential),
     )

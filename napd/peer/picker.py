@@ -26,6 +26,8 @@ class Picker:
     """
 
     chunks: int
+    #: Lowest first whatever else would be cleverer: somebody reads while it comes.
+    sequential: bool = False
     _state: bytearray = field(init=False)
     _asked: dict[int, list[Hashable]] = field(init=False, factory=dict)
     _by_source: dict[Hashable, set[int]] = field(init=False, factory=dict)

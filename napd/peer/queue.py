@@ -46,6 +46,8 @@ class Item:
     bytes_done: int = 0
     #: Payload bytes from the wire, over all runs.
     bytes_received: int = 0
+    #: Its chunks are asked for in order, as somebody reads it while it comes.
+    sequential: bool = False
     #: It has never run, so neither the journal nor the disk holds anything of it.
     new: bool = False
 
@@ -146,6 +148,7 @@ class Queue:
         directory: str,
         priority: Priority,
         now: float,
+        sequential: bool = False,
     ) -> Item:
         """A new download at the end of its priority; there must be none of this content."""
         item = Item(
@@ -158,6 +161,7 @@ class Queue:
             priority=priority,
             place=self._last_place(priority) + 1,
             added=now,
+            sequential=sequential,
             new=True,
         )
         self.next_id += 1
@@ -229,6 +233,13 @@ class Queue:
     def fail(self, item: Item, problem: Problem, now: float) -> None:
         item.error = problem
         self._end(item, DownloadState.FAILED, now)
+
+    def stream(self, item: Item) -> bool:
+        """From now on in order, if it has not ended. Returns whether that is new."""
+        if item.sequential or item.state.ended:
+            return False
+        item.sequential = True
+        return True
 
     # --- Order -----------------------------------------------------------------------------------
 

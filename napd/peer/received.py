@@ -164,7 +164,7 @@ class Received:
 
     def _use(self, manifest: Manifest) -> None:
         self._manifest = manifest
-        self._picker = Picker(manifest.outline.chunks)
+        self._picker = Picker(manifest.outline.chunks, sequential=self._item.sequential)
         self._item.size = manifest.outline.size
 
     def digests_known_below(self) -> tuple[int, int | None]:

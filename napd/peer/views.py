@@ -49,6 +49,7 @@ def _download(downloads: Downloads, item: Item, position: int | None, now: float
         error=item.error,
         added=rfc3339(item.added),
         finished=None if item.finished is None else rfc3339(item.finished),
+        sequential=item.sequential,
     )
 
 

@@ -60,12 +60,16 @@ class SearchParams(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GetParams(Struct, frozen=True, forbid_unknown_fields=True):
-    """`results` are RESULT arguments as typed (``3``, ``1,4-6``, hex); `to` an absolute directory."""
+    """`results` are RESULT arguments as typed (``3``, ``1,4-6``, hex); `to` an absolute directory.
+
+    `sequential`: from the beginning to the end, for somebody who reads while it comes.
+    """
 
     results: Selectors
     priority: Priority | None = None
     to: str | None = None
     name: str | None = None
+    sequential: bool = False
 
 
 class Selection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,6 +96,13 @@ class MoveParams(Struct, frozen=True, forbid_unknown_fields=True):
 
 class SourcesParams(Struct, frozen=True, forbid_unknown_fields=True):
     id: Annotated[int, Meta(ge=1)]
+
+
+class CatParams(Struct, frozen=True, forbid_unknown_fields=True):
+    """Pushes ``bytes`` notifications (a BytesDocument each) from `offset` on, in order, until all are said."""
+
+    id: Annotated[int, Meta(ge=1)]
+    offset: Count = 0
 
 
 class WaitParams(Struct, frozen=True, forbid_unknown_fields=True):
@@ -171,6 +182,7 @@ PEER_METHODS: dict[str, type[Struct]] = COMMON_METHODS | {
     "queue.wait": WaitParams,
     "queue.watch": WatchParams,
     "sources": SourcesParams,
+    "cat": CatParams,
     "uploads": Nothing,
     "share.list": Nothing,
     "share.add": ShareAddParams,

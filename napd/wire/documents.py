@@ -69,6 +69,7 @@ class Download(Struct, frozen=True):
     error: Problem | None
     added: str
     finished: str | None
+    sequential: bool = False
 
 
 class PartError(Struct, frozen=True):
@@ -89,6 +90,23 @@ class DownloadsDocument(Struct, frozen=True, omit_defaults=False):
 class PartlyDocument(Struct, frozen=True):
     downloads: list[Download]
     errors: list[PartError]
+    schema: int = SCHEMA
+
+
+class BytesDocument(Struct, frozen=True):
+    """Some verified bytes of a content; base64 in JSON."""
+
+    offset: int
+    data: bytes
+    schema: int = SCHEMA
+
+
+class CatDocument(Struct, frozen=True):
+    """The end of `cat`: so many bytes were said, and they are the content's from `offset` to its end."""
+
+    id: int
+    offset: int
+    bytes: int
     schema: int = SCHEMA
 
 

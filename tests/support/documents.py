@@ -35,6 +35,7 @@ def download(id: int, **changes: Any) -> dict[str, Any]:
         "error": None,
         "added": "2026-01-02T03:00:00.000Z",
         "finished": None,
+        "sequential": False,
     }
     return values | changes
 
@@ -173,3 +174,6 @@ EVENTS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 CODES = ("usage", "not_found", "denied", "unreachable", "timeout", "integrity", "no_space", "disk", "whatever")
+
+PIECES = [{"schema": 1, "offset": 0, "data": "bW9v"}, {"schema": 1, "offset": 3, "data": "bgD/"}]
+CAT = {"schema": 1, "id": 3, "offset": 0, "bytes": 6}

@@ -24,6 +24,7 @@ ANSWERS: dict[str, Answer] = {
     "queue.wait": _DONE,
     "queue.watch": [Push("downloads", _DOWNLOADS), Push("downloads", _DONE), Reply(_DONE)],
     "sources": documents.SOURCES,
+    "cat": [*(Push("bytes", piece) for piece in documents.PIECES), Reply(documents.CAT)],
     "uploads": documents.UPLOADS,
     "share.list": documents.SHARES,
     "share.add": documents.SHARES,
