@@ -1,6 +1,7 @@
 """Discovery through an index: finding it, trusting it, staying logged in, coming back.
 
-Addresses are tried in turn, with a jittered back-off. What was sought is sought again after every login.
+Addresses are tried in turn, with a jittered back-off. What was sought is sought again after every login, and parts that
+were offered are offered again.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class IndexClient:
         self._background = background
         self._seeker: Seeker | None = None
         self._sought: dict[ContentId, None] = {}
+        self._parts: dict[ContentId, None] = {}
         self._session: IndexSession | None = None
         self._target: IndexAddress | None = None
         self._met_before = False
@@ -187,6 +189,20 @@ class IndexClient:
             del self._sought[content]
         if self._session is not None and self._session.welcome is not None:
             self._session.unseek(old)
+
+    def offer_parts(self, contents: Iterable[ContentId]) -> None:
+        room = wire.MAX_PARTIALS - len(self._parts)
+        new = [content for content in contents if content not in self._parts][:room]
+        self._parts.update(dict.fromkeys(new))
+        if self._session is not None and self._session.welcome is not None and new:
+            self._session.parts(add=new)
+
+    def withdraw_parts(self, contents: Iterable[ContentId]) -> None:
+        old = [content for content in contents if content in self._parts]
+        for content in old:
+            del self._parts[content]
+        if self._session is not None and self._session.welcome is not None and old:
+            self._session.parts(drop=old)
 
     # --- Dialling --------------------------------------------------------------------------------
 
@@ -289,6 +305,8 @@ class IndexClient:
         )
         if self._sought and self._session is not None:
             self._session.seek(self._sought)
+        if self._parts and self._session is not None:
+            self._session.parts(add=self._parts)
 
     def ticket_renewed(self, ticket: str) -> None:
         self._ticket = ticket
@@ -339,4 +357,4 @@ def _holders(sources: wire.Sources) -> Holders:
     holders = tuple(
         Holder(PeerId(source.peer), source.user, source.addresses, source.partial) for source in sources.sources
     )
-    return Holders(ContentId(sources.content), holders, sources.size, sources.name)
+    return Holders(ContentId(sources.content), holders, sources.size, sources.name, sources.everyone)

@@ -36,7 +36,10 @@ class LinkStatus:
 
 @frozen
 class Holder:
-    """A peer that holds a content, and the addresses to try in turn (HOST:PORT)."""
+    """A peer that holds a content, and the addresses to try in turn (HOST:PORT).
+
+    `partial`: it is fetching the content, and serves what it has of it.
+    """
 
     peer: PeerId
     user: str
@@ -46,12 +49,16 @@ class Holder:
 
 @frozen
 class Holders:
-    """All that is known of one content from outside: who holds it, and what most of them call it."""
+    """All that is known of one content from outside: who holds it, and what most of them call it.
+
+    `everyone`: it is offered to everyone, so who fetches it may serve on what it has of it.
+    """
 
     content: ContentId
     holders: tuple[Holder, ...]
     size: int | None
     name: str | None
+    everyone: bool = False
 
 
 @frozen
@@ -137,3 +144,11 @@ class Discovery(Protocol):
         """Keep the seeker told about these; over reconnects too."""
 
     def unseek(self, contents: Iterable[ContentId]) -> None: ...
+
+    def offer_parts(self, contents: Iterable[ContentId]) -> None:
+        """Have others that seek these told that this peer serves parts of them; over reconnects too.
+
+        At most `wire.index.MAX_PARTIALS` at a time: those beyond are not told of.
+        """
+
+    def withdraw_parts(self, contents: Iterable[ContentId]) -> None: ...

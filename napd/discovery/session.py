@@ -85,6 +85,10 @@ class IndexSession:
         for batch in _batches(contents):
             self._say(wire.Unseek(batch))
 
+    def parts(self, *, add: Iterable[str] = (), drop: Iterable[str] = ()) -> None:
+        """At most `MAX_PARTIALS` of each."""
+        self._say(wire.Partial(tuple(add), tuple(drop)))
+
     def catalogue_changed(self) -> None:
         self._announcer.pump()
 

@@ -76,13 +76,26 @@ class Catalogues:
     def disconnect(self, online: Online) -> None:
         """Take an account offline, at once; nothing is written."""
         if self._presence.get(online.account.number) is online:
+            parts = list(self._presence.swarms.of(online.account))
             self._seeking.changed(self._presence.disconnect(online))
+            self._seeking.swarms_changed(parts)
+
+    def parts_changed(self, online: Online, add: Sequence[str], drop: Sequence[str]) -> int:
+        """The account has parts of other contents now; returns how many were too many."""
+        if self._presence.get(online.account.number) is not online:
+            return 0
+        swarms = self._presence.swarms
+        dropped = swarms.drop(online.account, drop)
+        joined, too_many = swarms.join(online.account, add)
+        self._seeking.swarms_changed({*dropped, *joined})
+        return too_many
 
     def reached(self, online: Online, addresses: Sequence[str]) -> None:
         """These addresses of the account are proven."""
         online.addresses = tuple(addresses)
         if self._presence.get(online.account.number) is online:
             self._seeking.changed(self._presence.contents_of(online))
+            self._seeking.swarms_changed(self._presence.swarms.of(online.account))
 
     def drop(self, items: Sequence[int]) -> None:
         """The store has swept these away: nobody holds them."""

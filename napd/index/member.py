@@ -67,6 +67,8 @@ class Member:
                 self._seek(message)
             case wire.Unseek():
                 self._services.seeking.unseek(self, message.contents)
+            case wire.Partial():
+                self._parts(message)
             case _:
                 raise RemoteProtocolError(f"{message.__struct_config__.tag} is out of order")
 
@@ -135,6 +137,10 @@ class Member:
         seeking.seek(self, message.contents[:room])
         if len(message.contents) > room:
             self._limit("index.seeks", f"over {wire.MAX_SEEKS} contents are sought", None)
+
+    def _parts(self, message: wire.Partial) -> None:
+        if self._services.catalogues.parts_changed(self._online, message.add, message.drop):
+            self._limit("index.partials", f"parts of over {wire.MAX_PARTIALS} contents are offered", None)
 
     # --- Told unasked ----------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from .bands import Bands
 from .items import Asker
 from .multimap import Multimap
 from .store.interface import Account
+from .swarms import Swarms
 from .table import ItemTable, Row
 
 
@@ -79,6 +80,7 @@ class Presence:
         self.shown: dict[int, Row] = {}
         self.bytes = 0
         self.listings = 0
+        self.swarms = Swarms(self._is_offered)
 
     # --- Coming and going ------------------------------------------------------------------------
 
@@ -91,7 +93,8 @@ class Presence:
 
     def disconnect(self, online: Online) -> Collection[int]:
         """Contents whose holders are fewer now."""
-        changed = self.remove(online, online.items)
+        changed = self._remove(online, online.items, withdrawn=False)
+        self.swarms.drop(online.account, list(self.swarms.of(online.account)))
         del self._online[online.account.number]
         del self._by_user[online.account.user]
         return changed
@@ -102,16 +105,24 @@ class Presence:
         online.items |= added
         restricted = added & self._table.restricted
         changed = self._add_public(online, added - restricted)
+        if self.swarms:
+            self.swarms.offered(self._table.content_id(content) for content in changed)
         for item in restricted:
             changed.add(self._add_restricted(online, item))
         return changed
 
     def remove(self, online: Online, items: Iterable[int]) -> Collection[int]:
-        """Contents whose holders may have changed."""
+        """The account takes these back. Contents whose holders may have changed."""
+        return self._remove(online, items, withdrawn=True)
+
+    def _remove(self, online: Online, items: Iterable[int], *, withdrawn: bool) -> Collection[int]:
         removed = BitMap(items) & online.items
         online.items -= removed
         restricted = removed & self._table.restricted
         changed = self._remove_public(online, removed - restricted)
+        if withdrawn and self.swarms:
+            gone = (content for content in changed if content not in self._sources)
+            self.swarms.withdrawn(self._table.content_id(content) for content in gone)
         for item in restricted:
             changed.add(self._remove_restricted(online, item))
         return changed
@@ -166,6 +177,11 @@ class Presence:
         online.bytes += size
         self.listings += listings
         self.bytes += size
+
+    def _is_offered(self, content: str) -> bool:
+        """Whether anybody online offers this content to everyone."""
+        number = self._table.number_of(content)
+        return number is not None and number in self._sources
 
     def _is_held(self, item: int, content: int) -> bool:
         """Whether anybody online offers this item to everyone."""

@@ -18,6 +18,9 @@ from .table import ItemTable
 
 #: Seconds between two messages about one content to one session.
 SPACING_S = 0.5
+#: Seekers of one content up to which it stays at that when only those change who have parts of it. Of more each hears
+#: the more rarely: a crowd whose members all come to have parts costs so many messages a second, however large it is.
+CROWD = 16
 
 
 class Seeker(Protocol):
@@ -31,11 +34,15 @@ class Seeker(Protocol):
 
 @define(eq=False)
 class _Sought:
-    """One content, sought by one session. `due`: a change waits to be told."""
+    """One content, sought by one session. `due_at`: when a change that waits is told.
+
+    Whoever has parts of it is looked up more rarely than told: `looked_at`.
+    """
 
     last: wire.Sources
     told_at: float
-    due: bool = False
+    looked_at: float
+    due_at: float | None = None
 
 
 @define(order=True)
@@ -68,10 +75,11 @@ class Seeking:
     def seek(self, seeker: Seeker, contents: Iterable[str]) -> None:
         """Tell who holds these now, and whenever it changes; one that is sought already is told anew."""
         mine = self._contents.setdefault(seeker, set())
+        now = self._clock.seconds()
         for content in contents:
             message = self._message(content, seeker)
             mine.add(content)
-            self._seekers.setdefault(content, {})[seeker] = _Sought(message, self._clock.seconds())
+            self._seekers.setdefault(content, {})[seeker] = _Sought(message, now, now)
             seeker.tell_sources(message)
 
     def unseek(self, seeker: Seeker, contents: Iterable[str]) -> None:
@@ -95,7 +103,18 @@ class Seeking:
         """The holders of these contents (by number), or where they can be reached, may be others now."""
         # In an order that tells nothing of what else there is.
         for content in sorted(self._sought_among(contents)):
-            self._content_changed(content)
+            # Telling one may end its session, and with it what it seeks.
+            for seeker, sought in list(self._seekers.get(content, {}).items()):
+                self._tell_at(sought.told_at + SPACING_S, content, seeker, sought)
+        self._set_timer()
+
+    def swarms_changed(self, contents: Iterable[str]) -> None:
+        """Other peers have parts of these, or can be reached elsewhere."""
+        for content in sorted(content for content in contents if content in self._seekers):
+            seekers = self._seekers.get(content, {})
+            spacing_s = SPACING_S * max(1.0, len(seekers) / CROWD)
+            for seeker, sought in list(seekers.items()):
+                self._tell_at(sought.looked_at + spacing_s, content, seeker, sought)
         self._set_timer()
 
     def stop(self) -> None:
@@ -114,28 +133,29 @@ class Seeking:
         found = (self._table.content_id(number) for number in contents)
         return [content for content in found if content in self._seekers]
 
-    def _content_changed(self, content: str) -> None:
-        now = self._clock.seconds()
-        for seeker, sought in list(self._seekers[content].items()):
-            if sought.due:
-                continue
-            next_at = sought.told_at + SPACING_S
-            if next_at <= now:
-                self._tell(content, seeker, sought)
-            else:
-                sought.due = True
-                heappush(self._due, _Due(next_at, content, next(self._places), seeker, sought))
+    def _tell_at(self, at: float, content: str, seeker: Seeker, sought: _Sought) -> None:
+        """At once if it is past that, and not later than it would be anyhow."""
+        if sought.due_at is not None and sought.due_at <= at:
+            return
+        if at <= self._clock.seconds():
+            self._tell(content, seeker, sought)
+        else:
+            sought.due_at = at
+            heappush(self._due, _Due(at, content, next(self._places), seeker, sought))
 
     def _tell(self, content: str, seeker: Seeker, sought: _Sought) -> None:
         """Nothing is said if nothing that this seeker may see is different."""
+        sought.due_at = None
+        sought.looked_at = self._clock.seconds()
         message = self._message(content, seeker)
         if message != sought.last:
             sought.last = message
-            sought.told_at = self._clock.seconds()
+            sought.told_at = sought.looked_at
             seeker.tell_sources(message)
 
     def _set_timer(self) -> None:
-        if self._timer is None and self._due:
+        if self._due and (self._timer is None or self._due[0].at < self._timer.getTime()):
+            self.stop()
             self._timer = self._clock.callLater(max(0.0, self._due[0].at - self._clock.seconds()), self._tell_due)
 
     def _tell_due(self) -> None:
@@ -143,7 +163,9 @@ class Seeking:
         now = self._clock.seconds()
         while self._due and self._due[0].at <= now:
             due = heappop(self._due)
-            due.sought.due = False
+            if due.sought.due_at != due.at:
+                # It was told before.
+                continue
             if self._seekers.get(due.content, {}).get(due.seeker) is due.sought:
                 self._tell(due.content, due.seeker, due.sought)
         self._set_timer()

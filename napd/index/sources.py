@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binascii import crc32
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -21,22 +22,40 @@ _encode = msgspec.json.Encoder().encode
 
 
 def sources_for(table: ItemTable, presence: Presence, content: str, asker: Asker) -> wire.Sources:
-    """All online holders but the asker itself; of more than fit, those that can be reached, spread over the askers."""
+    """All online holders but the asker itself; of more than fit, those that can be reached, spread over the askers.
+
+    Who has only parts comes after those who have all of it.
+    """
     number = table.number_of(content)
-    if number is None:
-        return wire.Sources(content, ())
-    holders = [presence.get(account) for account in presence.holders_for(number, asker)]
-    others = [online for online in holders if online is not None and online.account.key != asker.peer]
-    rows = [wire.Source(online.account.key, online.account.user, _addresses(online, asker)) for online in others]
+    holders = () if number is None else presence.holders_for(number, asker)
+    whole = [_row(online, asker) for online in _others(presence, holders, asker)]
+    partial = [
+        _row(online, asker, partial=True)
+        for online in _others(presence, presence.swarms.told(content, asker.peer), asker)
+        if online.account.number not in holders
+    ]
     # The same order for the same asker, another one for each: a crowd does not dial the same few.
-    rows.sort(key=lambda row: (not row.addresses, crc32(f"{asker.peer} {row.peer}".encode())))
-    claim = shown(table, presence, number, asker)
+    rows = whole + [row for row in partial if row.addresses]
+    rows.sort(key=lambda row: (not row.addresses, row.partial, crc32(f"{asker.peer} {row.peer}".encode())))
+    claim = shown(table, presence, number, asker) if number is not None and whole else None
     return wire.Sources(
         content=content,
         sources=_fitting(rows),
-        size=None if claim is None or not rows else claim.size,
-        name=None if claim is None or not rows else claim.name,
+        size=None if claim is None else claim.size,
+        name=None if claim is None else claim.name,
+        everyone=presence.swarms.is_open(content),
     )
+
+
+def _others(presence: Presence, accounts: Iterable[int], asker: Asker) -> Iterator[Online]:
+    for account in accounts:
+        online = presence.get(account)
+        if online is not None and online.account.key != asker.peer:
+            yield online
+
+
+def _row(online: Online, asker: Asker, *, partial: bool = False) -> wire.Source:
+    return wire.Source(online.account.key, online.account.user, _addresses(online, asker), partial)
 
 
 def _addresses(online: Online, asker: Asker) -> tuple[str, ...]:

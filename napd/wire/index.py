@@ -45,8 +45,11 @@ MAX_SEEK_BATCH = 500
 MAX_PAGE = 1_000
 #: Users told by name for one result; `sources` counts all of them.
 MAX_USERS_TOLD = 64
-#: Sources told for one content.
+#: Sources told for one content; those among them that have only parts of it.
 MAX_SOURCES_TOLD = 64
+MAX_PARTIAL_TOLD = 32
+#: Contents that a session may have parts of, as others are told.
+MAX_PARTIALS = 256
 
 Versions = Annotated[tuple[Annotated[int, Meta(ge=1, le=255)], ...], Meta(min_length=1, max_length=16)]
 Features = Annotated[tuple[ShortText, ...], Meta(max_length=32)]
@@ -126,6 +129,13 @@ class Unseek(Struct, frozen=True, tag="unseek", tag_field="t"):
     """Peer → index: these are of no interest any more."""
 
     contents: Annotated[tuple[Hex64, ...], Meta(max_length=MAX_SEEK_BATCH)]
+
+
+class Partial(Struct, frozen=True, tag="partial", tag_field="t", omit_defaults=True):
+    """Peer → index: I have parts of `add`, and serve them; of `drop` no more, which goes first."""
+
+    add: Annotated[tuple[Hex64, ...], Meta(max_length=MAX_PARTIALS)] = ()
+    drop: Annotated[tuple[Hex64, ...], Meta(max_length=MAX_PARTIALS)] = ()
 
 
 class Users(Struct, frozen=True, tag="users", tag_field="t"):
@@ -217,13 +227,15 @@ class Source(Struct, frozen=True):
 class Sources(Struct, frozen=True, tag="sources", tag_field="t"):
     """Index → peer: who holds a sought content *now*: the whole truth, replacing what was told before.
 
-    `size` and `name` are what most holders claim; null when there is none.
+    `size` and `name` are what most holders of the whole claim; null when there is none. `everyone`: it may be served on
+    to anybody.
     """
 
     content: Hex64
     sources: Annotated[tuple[Source, ...], Meta(max_length=MAX_SOURCES_TOLD)]
     size: Count | None = None
     name: ShortText | None = None
+    everyone: bool = False
 
 
 class UserRow(Struct, frozen=True):
@@ -285,12 +297,14 @@ class Bye(Struct, frozen=True, tag="bye", tag_field="t"):
 #: Codes of `Bye` after which a peer stops trying: a person has to act.
 FINAL_CODES = frozenset({"name_taken", "bad_name", "bad_credential", "banned", "replaced", "version"})
 
-FromPeer = Hello | Login | Announce | Search | Seek | Unseek | Users | Ping | Pong | Error | Bye
+FromPeer = Hello | Login | Announce | Search | Seek | Unseek | Partial | Users | Ping | Pong | Error | Bye
 FromIndex = (
     Hello | Welcome | Ticket | Ack | Resync | Results | Sources | UserList | Reachable | Ping | Pong | Error | Bye
 )
 
-decode_from_peer = decoder_for(Hello, Login, Announce, Search, Seek, Unseek, Users, Ping, Pong, Error, Bye).decode
+decode_from_peer = decoder_for(
+    Hello, Login, Announce, Search, Seek, Unseek, Partial, Users, Ping, Pong, Error, Bye
+).decode
 decode_from_index = decoder_for(
     Hello, Welcome, Ticket, Ack, Resync, Results, Sources, UserList, Reachable, Ping, Pong, Error, Bye
 ).decode

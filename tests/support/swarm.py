@@ -133,14 +133,31 @@ class Town:
             for node in self.nodes:
                 node.discovery.tell(node.discovery.sought)
 
+    def parts_changed(self, contents: Iterable[ContentId]) -> None:
+        """Some node has, or has no longer, parts of these: everybody who seeks them hears it half a second later."""
+        changed = list(contents)
+        self.clock.callLater(0.5, self._tell_of, changed)
+
+    def _tell_of(self, contents: Sequence[ContentId]) -> None:
+        for node in self.nodes:
+            node.discovery.tell(contents)
+
     def holders(self, content: ContentId, asker: PeerId) -> Holders:
-        holding = [n for n in self.nodes if n.online and content in n.library.files and n.key.id != asker]
+        others = [n for n in self.nodes if n.online and n.key.id != asker]
+        holding = [n for n in others if content in n.library.files]
         files = [n.library.files[content] for n in holding]
+        everyone = any("everyone" in file.audience for file in files)
+        partial = [n for n in others if content in n.discovery.parts and n not in holding]
+        everyone = everyone or bool(partial)
         return Holders(
             content,
-            tuple(Holder(n.key.id, n.user, (n.address,)) for n in holding),
+            (
+                *(Holder(n.key.id, n.user, (n.address,)) for n in holding),
+                *(Holder(n.key.id, n.user, (n.address,), partial=True) for n in partial),
+            ),
             files[0].size if files else None,
             files[0].name if files else None,
+            everyone,
         )
 
     def ticket(self, node: Node) -> str:
@@ -164,6 +181,7 @@ class TownDiscovery:
         self._town = town
         self._node = node
         self.sought: dict[ContentId, None] = {}
+        self.parts: dict[ContentId, None] = {}
         self.seeker: Seeker | None = None
 
     def status(self) -> LinkStatus:
@@ -195,6 +213,17 @@ class TownDiscovery:
     def unseek(self, contents: Iterable[ContentId]) -> None:
         for content in contents:
             self.sought.pop(content, None)
+
+    def offer_parts(self, contents: Iterable[ContentId]) -> None:
+        new = list(contents)
+        self.parts.update(dict.fromkeys(new))
+        self._town.parts_changed(new)
+
+    def withdraw_parts(self, contents: Iterable[ContentId]) -> None:
+        old = list(contents)
+        for content in old:
+            self.parts.pop(content, None)
+        self._town.parts_changed(old)
 
     def tell(self, contents: Iterable[ContentId]) -> None:
         if self._town.online and self.seeker is not None:

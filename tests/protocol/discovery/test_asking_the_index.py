@@ -162,11 +162,11 @@ def test_what_is_sought_is_told(rig: Rig) -> None:
     client.seek(CONTENTS[:2])
     assert index.visit.last(wire.Seek).contents == tuple(CONTENTS[:2])
     source = wire.Source("a" * 52, "bob", ("192.0.2.1:6700",), partial=True)
-    index.visit.say(wire.Sources(CONTENTS[0], (source,), 10, "name"))
+    index.visit.say(wire.Sources(CONTENTS[0], (source,), 10, "name", everyone=True))
     (found,) = rig.told.found
     assert found.content == CONTENTS[0]
     assert found.holders == (Holder("a" * 52, "bob", ("192.0.2.1:6700",), True),)  # type: ignore[arg-type]
-    assert (found.size, found.name) == (10, "name")
+    assert (found.size, found.name, found.everyone) == (10, "name", True)
 
 
 def test_what_nobody_seeks_any_more_is_not_told(rig: Rig) -> None:
@@ -293,3 +293,40 @@ def test_a_ticket_of_an_index_that_was_met_elsewhere_does_not_count(rig: Rig) ->
     client = rig.client([IndexAddress(ADDRESS)])
     with pytest.raises(Denied):
         client.check_ticket(ticket(index.identity, BOB, issued=1.6e9, expires=1.6e9 + LIFETIME_S), BOB.id)
+
+
+# --- Parts of contents -----------------------------------------------------------------------------
+
+
+def test_parts_are_offered_and_withdrawn_once_each(rig: Rig) -> None:
+    index, client = online(rig)
+    client.offer_parts(CONTENTS[:2])
+    client.offer_parts(CONTENTS[:2])
+    client.withdraw_parts(CONTENTS[:1])
+    client.withdraw_parts(CONTENTS[:1])
+    assert index.visit.all(wire.Partial) == [wire.Partial(tuple(CONTENTS[:2])), wire.Partial((), (CONTENTS[0],))]
+
+
+def test_parts_offered_before_the_login_and_before_a_loss_are_offered_again(rig: Rig) -> None:
+    index = rig.index()
+    client = rig.client()
+    client.offer_parts(CONTENTS[:2])
+    assert not index.visit.all(wire.Partial)
+    index.visit.log_in()
+    assert index.visit.last(wire.Partial).add == tuple(CONTENTS[:2])
+    client.withdraw_parts(CONTENTS[:1])
+    index.visit.hang_up("shutdown")
+    client.offer_parts(CONTENTS[2:3])
+    rig.pass_time(1)
+    index.visit.log_in()
+    assert index.visit.all(wire.Partial) == [wire.Partial((CONTENTS[1], CONTENTS[2]))]
+
+
+def test_no_more_parts_are_offered_than_the_index_takes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_PARTIALS", 2)
+    index, client = online(rig)
+    client.offer_parts(CONTENTS[:3])
+    assert index.visit.last(wire.Partial).add == tuple(CONTENTS[:2])
+    client.withdraw_parts(CONTENTS[:1])
+    client.offer_parts(CONTENTS[2:4])
+    assert index.visit.last(wire.Partial).add == (CONTENTS[2],)

@@ -31,6 +31,10 @@ def everything_told(shares: list[tuple[list[Entry], list[Entry]]], *, with_hidde
     asker = index.online("zoe")
     asker.say(wire.Seek(tuple(content(seed) for seed in range(4))))
     others: list[PeerScript] = []
+    fetching = index.peer("fay", listens=7000)
+    index.network.listening["192.0.2.1:7000"] = fetching.identity
+    fetching.login()
+    fetching.say(wire.Partial(tuple(content(seed) for seed in range(3))))
     for user, (seen, unseen) in zip(("ann", "bob", "cat"), shares, strict=True):
         other = index.peer(user)
         other.login()

@@ -30,7 +30,7 @@ def test_the_present_holders_are_told_at_once(index: IndexScript) -> None:
     ann = index.online("ann", SONG)
     peer = index.online("bob")
     (told,) = seek(peer, SONG.content)
-    assert told == wire.Sources(SONG.content, (wire.Source(ann.id, "ann", ()),), 77, "song.mp3")
+    assert told == wire.Sources(SONG.content, (wire.Source(ann.id, "ann", ()),), 77, "song.mp3", everyone=True)
 
 
 def test_a_content_that_nobody_has_ever_heard_of_has_no_sources_until_it_has(index: IndexScript) -> None:
@@ -133,7 +133,7 @@ def test_nobody_is_his_own_source(index: IndexScript) -> None:
 
 def test_alone_with_a_content_there_is_no_source(index: IndexScript) -> None:
     peer = index.online("ann", SONG)
-    assert seek(peer, SONG.content) == [wire.Sources(SONG.content, ())]
+    assert seek(peer, SONG.content) == [wire.Sources(SONG.content, (), everyone=True)]
 
 
 def test_only_so_many_contents_may_be_sought(index: IndexScript, monkeypatch: pytest.MonkeyPatch) -> None:

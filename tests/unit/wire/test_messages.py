@@ -167,5 +167,6 @@ def test_the_largest_messages_of_each_list_fit_into_a_line_or_are_split_by_who_s
     source = index.Source("a" * 52, "u" * 32, tuple(["h" * 60 + ":65535"] * 4))
     told = index.Sources(content, tuple([source] * index.MAX_SOURCES_TOLD), 2**53 - 1, "n" * 255)
     seek = index.Seek(tuple([content] * index.MAX_SEEK_BATCH))
-    for message in (told, seek, peer.Error("c" * 256, "m" * 4096), peer.Ticket("t" * 4096)):
+    parts = index.Partial(tuple([content] * index.MAX_PARTIALS), tuple([content] * index.MAX_PARTIALS))
+    for message in (told, seek, parts, peer.Error("c" * 256, "m" * 4096), peer.Ticket("t" * 4096)):
         assert len(encode(message)) <= MAX_LINE_BYTES + 1
