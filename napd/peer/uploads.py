@@ -58,15 +58,15 @@ class Library(Protocol):
 
 
 class Holder(Protocol):
-    """A connection that wants a slot; implemented by `peer.serving`."""
+    """A connection that wants a slot; implemented by `peer.bulk`."""
 
     claims: Claims | None
+    peer: str
+    #: Hangs up in good order.
+    close: Callable[[], None]
 
-    @property
-    def peer(self) -> str: ...
     def contents(self) -> list[ContentId]: ...
     def tell_places(self, place: int) -> None: ...
-    def close(self) -> None: ...
 
 
 @define(eq=False)

@@ -17,7 +17,8 @@ from napd.content.digest import CHUNK_BYTES
 from napd.errors import Unreachable
 from napd.model import ContentId
 from napd.peer.disk import Disk
-from napd.peer.serving import ADMISSION_S, IDLE_S, UNREAD_S
+from napd.peer.outlet import UNREAD_S
+from napd.peer.serving import ADMISSION_S, IDLE_S
 from napd.wire import peer as wire
 from napd.wire.line import MAX_LINE_BYTES
 from tests.support.memory import MemoryNetwork, settle

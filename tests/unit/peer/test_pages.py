@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from napd.peer import fetching, lane, serving, sources
+from napd.peer import fetching, lane, outlet, serving, sources
 from napd.peer.prospects import LIAR_BAN_S, REFUSAL_BAN_S
 from napd.peer.sources import SourceState
 from napd.wire import peer as wire
@@ -59,7 +59,7 @@ def test_every_field_of_a_message_is_in_the_protocol() -> None:
 
 def test_figures_are_those_of_the_code() -> None:
     assert f"up to {wire.MAX_OUTSTANDING}" in PROTOCOL
-    assert f"{serving.UNREAD_S:.0f} s" in PROTOCOL
+    assert f"{outlet.UNREAD_S:.0f} s" in PROTOCOL
     assert f"| 1…{wire.MAX_RUN} (1) |" in PROTOCOL
     assert (LIAR_BAN_S, REFUSAL_BAN_S, sources.LAST_BACK_OFF_S) == (3600, 30, 60)
     assert "for an hour" in SOURCES
