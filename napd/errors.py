@@ -162,4 +162,6 @@ class CannotStart(NapError):
 def printable(text: str, limit: int = 200) -> str:
     """Text from outside, fit for a log line or a message: controls escaped, length limited."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    if cut.isprintable():
+        return cut
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)

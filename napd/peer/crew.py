@@ -41,7 +41,7 @@ class CrewOwner(Protocol):
 
 
 class Conduct(Protocol):
-    """How sources have behaved; implemented by `peer.downloads`."""
+    """How sources have behaved; implemented by `peer.turns`."""
 
     def ban(self, item: Item, peer: PeerId, failure: SourceFailed) -> None:
         """This peer is not asked for this content again for a while."""

@@ -197,7 +197,7 @@ class Peer:
         self.daemon.shares.start()
         self.frame.background.start("adding configured shares", self._add_shares())
         self.daemon.downloads.start()
-        self.frame.reactor.callWhenRunning(self.discovery.start, self.daemon.downloads)
+        self.frame.reactor.callWhenRunning(self.discovery.start, self.daemon.downloads.seeker)
         return self
 
     @property

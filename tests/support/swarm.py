@@ -331,7 +331,7 @@ class Node:
         self._background = background
         self.online = True
         self.network.listen(self.address, self.key, {peer_wire.ALPN: self._serve})
-        self.discovery.seeker = self.downloads
+        self.discovery.seeker = self.downloads.seeker
         self.downloads.start()
 
     def _serve(self) -> SecureLink:

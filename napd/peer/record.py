@@ -1,0 +1,74 @@
+"""The queue and its journal, kept in step: what is reported is written down, and those who watch hear of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+
+from ..model import DownloadState
+from ..ops.events import Events
+from .journal import Journal
+from .queue import Item, Queue
+
+
+class Record:
+    """:param now: seconds since 1970."""
+
+    def __init__(self, *, queue: Queue, journal: Journal, events: Events, now: Callable[[], float]) -> None:
+        self.queue = queue
+        self.journal = journal
+        self.now = now
+        self._events = events
+        self._watchers: list[Callable[[], None]] = []
+        # Those whose file is published and whose end is being journalled, as they will be.
+        self._concluding: dict[int, Item] = {}
+
+    # --- Written down ----------------------------------------------------------------------------
+
+    def save(self, items: Sequence[Item], next_id: int | None = None) -> Deferred[None]:
+        """Journal these as they are; one that is being journalled as done stays done."""
+        return self.journal.save([self._as_concluded(item) for item in items], next_id)
+
+    def save_later(self, items: Sequence[Item]) -> None:
+        """The same, when nobody waits for it; that it failed is said."""
+        self.save(items).addErrback(lambda failure: self._events.fault("journalling the queue", failure))
+
+    async def conclude(self, published: Iterable[tuple[Item, str]], now: float) -> None:
+        """Journal these as done at this time, under these paths.
+
+        Journalled first, then done (`Queue.finish`): what is reported done stays done, whatever was asked meanwhile.
+
+        :raises NapError: nothing of it is written down.
+        """
+        done = []
+        for item, path in published:
+            size = item.bytes_done if item.size is None else item.size
+            end = evolve(item, state=DownloadState.DONE, path=path, error=None, finished=now, bytes_done=size)
+            self._concluding[item.id] = end
+            done.append(end)
+        try:
+            await self.journal.ended(done)
+        finally:
+            for end in done:
+                del self._concluding[end.id]
+
+    def _as_concluded(self, item: Item) -> Item:
+        done = self._concluding.get(item.id)
+        return item if done is None else evolve(done, priority=item.priority, place=item.place)
+
+    # --- Said ------------------------------------------------------------------------------------
+
+    def emit(self, event: str, item: Item, message: str | None = None, **fields: Any) -> None:
+        self._events.emit(event, message, download=item.id, transfer=item.transfer, **fields)
+
+    def watch(self, told: Callable[[], None]) -> Callable[[], None]:
+        """Call `told` after every change of a state; the returned function ends that."""
+        self._watchers.append(told)
+        return lambda: self._watchers.remove(told)
+
+    def tell_watchers(self) -> None:
+        for told in list(self._watchers):
+            told()
