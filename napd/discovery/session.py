@@ -121,7 +121,7 @@ class IndexSession:
             raise RemoteProtocolError("spoke before hello", code="order")
         self._handle(message)
 
-    def raw_heard(self, data: bytes) -> None:
+    def raw_heard(self, data: bytes | memoryview) -> None:
         raise RemoteProtocolError("the index sends no bulk")
 
     def link_lost(self, reason: NapError) -> None:

@@ -141,7 +141,7 @@ class _Knock:
     def line_heard(self, line: bytes) -> None:
         """What the peer says does not matter."""
 
-    def raw_heard(self, data: bytes) -> None:
+    def raw_heard(self, data: bytes | memoryview) -> None:
         """Never announced."""
 
     def link_lost(self, reason: NapError) -> None:

@@ -158,7 +158,7 @@ class Session:
             self._services.events.fault("index session", Failure())
             self.abort(NapError("a fault of the index", code="bug"))
 
-    def raw_heard(self, data: bytes) -> None:
+    def raw_heard(self, data: bytes | memoryview) -> None:
         """Never announced in this protocol."""
 
     def link_lost(self, reason: NapError) -> None:

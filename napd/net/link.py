@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
-from twisted.protocols.basic import LineReceiver
+from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -15,6 +15,7 @@ from ..errors import NapError, RemoteProtocolError, TimedOut, Unreachable, Wrong
 from ..model import PeerId
 from ..wire.line import MAX_LINE_BYTES, encode
 from .identity import PublicKey
+from .splitter import Splitter, TooLong
 
 #: Seconds from the TCP connection to the end of the TLS handshake.
 HANDSHAKE_S = 10.0
@@ -36,7 +37,7 @@ class LinkUser(Protocol):
     def line_heard(self, line: bytes) -> None:
         """One line. `RemoteProtocolError` with `fatal` raised from here aborts the link."""
 
-    def raw_heard(self, data: bytes) -> None:
+    def raw_heard(self, data: bytes | memoryview) -> None:
         """Some of the raw bytes announced by `expect_raw`; never more than were announced."""
 
     def link_lost(self, reason: NapError) -> None: ...
@@ -80,15 +81,13 @@ class _Outflow:
 
 
 @implementer(IHandshakeListener)
-class SecureLink(LineReceiver):
+class SecureLink(TwistedProtocol):
     """The protocol on top of TLS, for both ends of both network protocols.
 
     :param alpn: what must have been negotiated.
     :param expected: the only acceptable id of the other end; None accepts any (and the user judges).
     """
 
-    delimiter = b"\n"
-    MAX_LENGTH = MAX_LINE_BYTES
     #: TLS over TCP, or an in-memory stand-in; Twisted's annotation names less than both offer.
     transport: Any
 
@@ -99,7 +98,7 @@ class SecureLink(LineReceiver):
         self._expected = expected
         self._deadline: IDelayedCall | None = None
         self._why: NapError | None = None
-        self._raw_left = 0
+        self._splitter = Splitter(self._line_came, user.raw_heard)
         self._outflow: _Outflow | None = None
         self.secured = False
 
@@ -114,7 +113,7 @@ class SecureLink(LineReceiver):
                 return
             self.transport.write(line)
 
-    def send_raw(self, data: bytes) -> None:
+    def send_raw(self, data: bytes | memoryview) -> None:
         """Send bytes that a line has announced. Wait for `drained` now and then: nothing else bounds the buffer."""
         if self._why is None:
             self.transport.write(data)
@@ -140,18 +139,19 @@ class SecureLink(LineReceiver):
         """The other end's IP address."""
         return str(self.transport.getPeer().host)
 
-    def expect_raw(self, size: int) -> None:
-        """The next `size` bytes are raw and go to `raw_heard`; call it from `line_heard`."""
-        if size:
-            self._raw_left = size
-            self.setRawMode()
+    def expect_raw(self, size: int, into: memoryview | None = None) -> None:
+        """The next `size` bytes are raw and go to `raw_heard`; call it from `line_heard`.
+
+        :param into: where they are put, from its beginning; `raw_heard` is then given views of it.
+        """
+        self._splitter.expect_raw(size, into)
 
     def hang_up(self, last: Struct | None = None) -> None:
         """End the link in good order, with a last word if there is one; before it is secured, without one."""
         if self._why is None:
             if last is not None and self.secured:
                 self.transport.write(encode(last))
-            self._why = Unreachable("the link was closed by this end", code="closed")
+            self._end(Unreachable("the link was closed by this end", code="closed"))
             if self.transport is None:
                 # Not connected yet: `connectionMade` will see.
                 return
@@ -164,7 +164,7 @@ class SecureLink(LineReceiver):
     def abort(self, why: NapError) -> None:
         """End the link now; what is not yet sent never will be."""
         if self._why is None:
-            self._why = why
+            self._end(why)
         self.transport.abortConnection()
 
     # --- For Twisted -----------------------------------------------------------------------------
@@ -201,37 +201,32 @@ class SecureLink(LineReceiver):
             raise WrongIdentity(f"the other end is {key.id}, not {self._expected}")
         return key
 
-    def lineReceived(self, line: bytes) -> None:
+    def dataReceived(self, data: bytes) -> None:
         if self._why is not None or not self.secured:
             return
+        try:
+            self._splitter.feed(data)
+        except TooLong:
+            self.abort(RemoteProtocolError(f"a line over {MAX_LINE_BYTES} bytes"))
+
+    def _line_came(self, line: bytes) -> None:
         try:
             self._user.line_heard(line)
         except RemoteProtocolError as error:
             self.abort(error)
 
-    def lineLengthExceeded(self, line: bytes) -> None:
-        self.abort(RemoteProtocolError(f"a line over {MAX_LINE_BYTES} bytes"))
-
-    def rawDataReceived(self, data: bytes) -> None:
-        if self._why is not None:
-            return
-        if len(data) < self._raw_left:
-            self._raw_left -= len(data)
-            self._user.raw_heard(data)
-            return
-        rest = data[self._raw_left :]
-        mine = data[: self._raw_left] if rest else data
-        self._raw_left = 0
-        self._user.raw_heard(mine)
-        self.setLineMode(rest)
-
     def connectionLost(self, reason: Failure = Failure(Exception("never connected"))) -> None:  # noqa: B008
         self._stop_deadline()
-        if self._why is None:
-            self._why = Unreachable(f"the link was lost: {reason.getErrorMessage()}")
+        why = self._why or Unreachable(f"the link was lost: {reason.getErrorMessage()}")
+        self._end(why)
         if self._outflow is not None:
             self._outflow.stopProducing()
-        self._user.link_lost(self._why)
+        self._user.link_lost(why)
+
+    def _end(self, why: NapError) -> None:
+        """From here on nothing is said and nothing heard."""
+        self._why = why
+        self._splitter.stop()
 
     def _stop_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():

@@ -65,7 +65,7 @@ class _Incoming:
     request: GetRequest | _ManifestRequest
     number: int
     left: int
-    pieces: list[bytes] = field(factory=list)
+    pieces: list[bytes | memoryview] = field(factory=list)
 
 
 class FetchSession:
@@ -171,7 +171,7 @@ class FetchSession:
             raise RemoteProtocolError("spoke before hello", code="order")
         self._handle(message)
 
-    def raw_heard(self, data: bytes) -> None:
+    def raw_heard(self, data: bytes | memoryview) -> None:
         self._heard_at = self._progress_at = self._clock.seconds()
         incoming = self._incoming
         if incoming is None:

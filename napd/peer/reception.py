@@ -80,7 +80,7 @@ class _Visitor:
     def line_heard(self, line: bytes) -> None:
         self.session.line_heard(line)
 
-    def raw_heard(self, data: bytes) -> None:
+    def raw_heard(self, data: bytes | memoryview) -> None:
         self.session.raw_heard(data)
 
     def link_lost(self, reason: NapError) -> None:

@@ -78,7 +78,7 @@ class ServeSession:
             self._misbehaved(error)
             self._hang_up(wire.Bye(error.code, error.message[:4096]))
 
-    def raw_heard(self, data: bytes) -> None:
+    def raw_heard(self, data: bytes | memoryview) -> None:
         raise RemoteProtocolError("a fetcher sends no bulk")
 
     def link_lost(self, reason: NapError) -> None:
