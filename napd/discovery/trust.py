@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..durable import sync_entry
 from ..errors import ConfigurationError, DiskFailed, NapError
 from ..model import PeerId
 from ..net.identity import PublicKey
@@ -67,5 +68,6 @@ class KnownIndexes:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self._path)
+            sync_entry(str(self._path))
         except OSError as error:
             raise DiskFailed(f"{self._path} cannot be written: {error.strerror}") from error

@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from ..durable import sync_entry
 from ..errors import ConfigurationError, Denied, WrongIdentity
 from ..model import PeerId
 from ..wire import ticket as ticket_wire
@@ -135,6 +136,7 @@ def _write_new(path: Path, key: Ed25519PrivateKey) -> None:
             file.flush()
             os.fsync(descriptor)
         os.replace(temporary, path)
+        sync_entry(str(path))
     except OSError as error:
         raise ConfigurationError(f"identity {path} cannot be written: {error.strerror}") from error
 

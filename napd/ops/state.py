@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attrs import define
 
+from ..durable import make_directory
 from ..errors import CannotStart, ConfigurationError
 from ..places import LOCK_NAME
 from .events import Events
@@ -22,8 +23,7 @@ def make_state(directory: Path) -> None:
     :raises ConfigurationError: if it cannot be made.
     """
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        directory.mkdir(mode=PRIVATE, exist_ok=True)
+        make_directory(str(directory), PRIVATE)
     except OSError as error:
         raise ConfigurationError(
             f"state {directory} cannot be made: {error.strerror}", "Choose another --state"

@@ -320,17 +320,17 @@ class PeerDaemon:
 
     async def limit(self, params: control.LimitParams) -> documents.LimitDocument:
         """Take over what is given, at once and for good; a rate of 0 lifts the limit."""
+        given = {"up": params.up, "down": params.down, "slots": params.slots, "downloads": params.downloads}
+        if settings := {name: repr(value) for name, value in given.items() if value is not None}:
+            await self.journal.set(settings)
         if params.up is not None:
             self.up.set_rate(params.up or None)
-            await self.journal.set("up", repr(params.up))
         if params.down is not None:
             self.down.set_rate(params.down or None)
-            await self.journal.set("down", repr(params.down))
         if params.slots is not None:
             self.uploads.set_slots(params.slots)
-            await self.journal.set("slots", str(params.slots))
         if params.downloads is not None:
-            await self.downloads.set_limit(params.downloads)
+            self.downloads.set_limit(params.downloads)
         return documents.LimitDocument(self.up.rate, self.down.rate, self.uploads.slots, self.downloads.limit)
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from attrs import frozen
 
+from .. import durable
 from ..content.digest import CHUNK_BYTES, chunk_bytes, chunk_count, chunk_digest
 from ..content.manifest import manifest_of
 from ..errors import DiskFailed, NapError, NoSpace
@@ -39,28 +40,40 @@ class Disk:
     """The real one."""
 
     def make_directory(self, path: str) -> None:
-        """With parents; an existing directory is fine."""
+        """With parents, for good; an existing directory is fine."""
         with _told(path):
-            os.makedirs(path, exist_ok=True)
+            durable.make_directory(path)
 
     def create(self, path: str) -> int:
         """A new file, or the one that is there, for reading and writing; a symlink is refused.
 
-        Its directory is made. Another thread may be removing it, empty, in the same moment: then once more.
+        Its directory is made, for good but for the last part of its path: that one lasts from `sync_directory` on, as
+        the file's own name does. Another thread may be removing it, empty, in the same moment: then once more.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with _told(path):
             for _ in range(_CREATE_ATTEMPTS):
                 try:
                     directory = os.path.dirname(path)
-                    os.makedirs(directory, exist_ok=True)
+                    self._make_last(directory)
                     if os.path.islink(directory):
                         raise DiskFailed(f"{directory} is a symbolic link, which partial files must not go through")
                     return os.open(path, flags, 0o666)
                 except (FileNotFoundError, FileExistsError):
-                    # `makedirs` says that it exists when it went between two of its looks.
+                    # It went between two looks.
                     continue
             return os.open(path, flags, 0o666)
+
+    @staticmethod
+    def _make_last(directory: str) -> None:
+        try:
+            os.mkdir(directory)
+        except FileNotFoundError:
+            durable.make_directory(os.path.dirname(directory))
+            os.mkdir(directory)
+        except OSError:
+            if not os.path.isdir(directory):
+                raise
 
     def identity(self, descriptor: int) -> FileIdentity:
         with _told("a partial file"):
@@ -119,6 +132,8 @@ class Disk:
             view = memoryview(data)
             while view:
                 written = os.pwrite(descriptor, view, offset)
+                if not written:
+                    raise OSError(errno.EIO, "nothing was written, and no reason given")
                 view = view[written:]
                 offset += written
 
@@ -153,12 +168,9 @@ class Disk:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def sync_directory(self, path: str) -> None:
+        """The names in it are there, or gone, for good."""
         with _told(path):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            durable.sync_directory(path)
 
     def close(self, descriptor: int) -> None:
         with _told("a partial file"):

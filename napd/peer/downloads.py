@@ -25,7 +25,7 @@ from ..ops.events import Events
 from .disk import Disk
 from .download import Download
 from .journal import Journal
-from .queue import Item, Queue
+from .queue import Item, Queue, Remembered
 from .record import Record
 from .runs import Runs
 from .sources import SourcePool
@@ -135,6 +135,7 @@ class Downloads:
     ) -> list[Item]:
         """Take these on, or find them taken on already. Returns their downloads, journalled."""
         gone = await self._finished_but_gone(wanted)
+        before = Remembered.of(item for want in wanted if (item := self.queue.of_content(want.content)) is not None)
         items = []
         added = []
         new = []
@@ -156,7 +157,6 @@ class Downloads:
                 self.queue.again(item, directory=directory or item.directory, name=name or item.name)
                 new.append(item)
             elif item.state in (DownloadState.FAILED, DownloadState.CANCELLED):
-                self._turns.prospects.pardon(item.content)
                 self.queue.retry(item)
                 new.append(item)
             if priority is not None:
@@ -164,12 +164,9 @@ class Downloads:
             if sequential:
                 self._stream(item)
             items.append(item)
-        try:
-            await self._record.save(items, self.queue.next_id)
-        except NapError:
-            # What could not be written down was not taken on.
-            self.queue.forget(item for item in added if item.state is DownloadState.QUEUED)
-            raise
+        await self._settle(before, items, added)
+        for item in new:
+            self._turns.prospects.pardon(item.content)
         self._turns.seek(new)
         for item in new:
             self._record.emit(
@@ -190,33 +187,23 @@ class Downloads:
         return gone
 
     async def pause(self, items: Iterable[Item]) -> None:
-        changed = [item for item in items if self.queue.pause(item)]
-        self._turns.seek(changed)
-        for item in changed:
+        for item in await self._change(items, self.queue.pause):
             self._record.emit("download.paused", item)
-        await self._changed(changed)
 
     async def resume(self, items: Iterable[Item]) -> None:
-        changed = [item for item in items if self.queue.resume(item)]
-        self._turns.seek(changed)
-        for item in changed:
+        for item in await self._change(items, self.queue.resume):
             self._record.emit("download.resumed", item)
-        await self._changed(changed)
 
     async def retry(self, items: Iterable[Item]) -> None:
-        changed = []
-        for item in items:
+        chosen = list(items)
+        for item in chosen:
             self._turns.prospects.pardon(item.content)
-            if self.queue.retry(item):
-                self._record.emit("download.resumed", item)
-                changed.append(item)
-        self._turns.seek(changed)
-        await self._changed(changed)
+        for item in await self._change(chosen, self.queue.retry):
+            self._record.emit("download.resumed", item)
 
     async def cancel(self, items: Iterable[Item]) -> None:
         """The partial data is gone when this returns."""
-        changed = [item for item in items if self.queue.cancel(item, self._now())]
-        self._turns.seek(changed)
+        changed = await self._change(items, partial(self.queue.cancel, now=self._now()))
         for item in changed:
             self._turns.stop_run(item)
         for item in changed:
@@ -226,31 +213,38 @@ class Downloads:
         cancelled = [item for item in changed if item.state is DownloadState.CANCELLED]
         for item in cancelled:
             item.bytes_done = 0
-        await self._journal.ended(cancelled)
+        # That they are cancelled is written down already; this clears up what is known of their contents.
+        self._journal.ended(cancelled).addErrback(partial(self._events.fault, "clearing the journal"))
         for item in cancelled:
             self._record.emit("download.cancelled", item)
         self._turns.reschedule()
 
     async def prioritise(self, items: Iterable[Item], priority: Priority) -> None:
-        await self._changed(self.queue.prioritise(items, priority))
+        chosen = list(items)
+        before = Remembered.of(chosen)
+        await self._settle(before, self.queue.prioritise(chosen, priority))
 
     async def move(self, items: list[Item], to: str) -> None:
-        await self._changed(self.queue.move(items, to))
+        before = Remembered.of(self.queue)
+        await self._settle(before, self.queue.move(items, to))
 
     async def clear(self) -> list[Item]:
-        """Forget ended ones; what a failed one had received goes with it."""
-        gone = self.queue.forget_ended()
-        for item in gone:
-            self._turns.forget(item)
-        await self._journal.forget(gone)
+        """Forget ended ones; what a failed one had received goes first."""
+        gone = [item for item in self.queue if item.state.ended]
         for item in gone:
             await self._turns.remove_partial(item)
+        # Somebody may want one of them again meanwhile.
+        gone = [item for item in gone if item.state.ended]
+        await self._journal.forget(gone)
+        self.queue.forget(item for item in gone if item.state.ended)
+        for item in gone:
+            self._turns.forget(item)
         self._record.tell_watchers()
         return gone
 
-    async def set_limit(self, limit: int) -> None:
+    def set_limit(self, limit: int) -> None:
+        """Once it is journalled."""
         self._turns.limit = limit
-        await self._journal.set("downloads", str(limit))
         self._turns.reschedule()
 
     async def stream(self, item: Item) -> None:
@@ -268,10 +262,33 @@ class Downloads:
     def limit(self) -> int:
         return self._turns.limit
 
-    async def _changed(self, items: Sequence[Item]) -> None:
-        if items:
-            await self._record.save(items)
-            self._turns.reschedule()
+    async def _change(self, items: Iterable[Item], change: Callable[[Item], bool]) -> list[Item]:
+        """Change these in the queue and in the journal, or in neither; then act upon it. Returns those that changed."""
+        chosen = list(items)
+        before = Remembered.of(chosen)
+        changed = [item for item in chosen if change(item)]
+        await self._settle(before, changed)
+        self._turns.seek(changed)
+        self._turns.reschedule()
+        return changed
+
+    async def _settle(self, before: Remembered, changed: Sequence[Item], added: Sequence[Item] = ()) -> None:
+        """Journal a change that was made in the queue, or take it back.
+
+        :param added: those of the changed that were taken on.
+        :raises NapError: it could not be journalled, and is undone.
+        """
+        if not changed:
+            return
+        after = Remembered.of(changed)
+        with self._turns.held():
+            try:
+                await self._record.save(changed, self.queue.next_id if added else None)
+            except NapError:
+                self.queue.forget(item for item in added if item.state is DownloadState.QUEUED)
+                for item in self.queue.take_back(before, after):
+                    self._turns.taken_back(item)
+                raise
 
     # --- Looking ---------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
-from ..content.digest import GROUP_CHUNKS
+from ..content.digest import CHUNK_BYTES, GROUP_CHUNKS, chunk_bytes, chunk_count
 from ..errors import DiskFailed, NapError, NoSpace
 from ..model import ContentId, DownloadState, Priority
 from ..wire.documents import Problem
@@ -106,6 +106,24 @@ class FlushedChunks:
         bits[place >> 3] |= 1 << (place & 7)
         self._changed.add(group)
 
+    def cut(self, chunks: int) -> bool:
+        """Forget those from this number on; whether there were any."""
+        cut = False
+        for group, bits in self._groups.items():
+            kept = max(0, chunks - group * GROUP_CHUNKS)
+            have = int.from_bytes(bits, "little")
+            if have >> kept:
+                self._groups[group] = bytearray((have & (1 << kept) - 1).to_bytes(len(bits), "little"))
+                self._changed.add(group)
+                cut = True
+        return cut
+
+    def count(self, size: int) -> int:
+        """Bytes in them, of a content of this size."""
+        chunks = sum(int.from_bytes(bits, "little").bit_count() for bits in self._groups.values())
+        last = chunk_count(size) - 1
+        return chunks * CHUNK_BYTES - (CHUNK_BYTES - chunk_bytes(size, last) if last >= 0 and last in self else 0)
+
     def __contains__(self, chunk: int) -> bool:
         group, place = divmod(chunk, GROUP_CHUNKS)
         bits = self._groups.get(group)
@@ -148,11 +166,22 @@ class Journal:
         """All downloads, and the next id. Blocks."""
         rows = self._connection.execute(
             "SELECT id, content, transfer, name, size, directory, priority, place, state, path, error_code,"
-            " error_message, added, finished, bytes_done, bytes_received, sequential FROM download"
+            " error_message, added, finished, bytes_done, bytes_received, sequential, sealed_device IS NOT NULL"
+            " FROM download"
         )
         items = [_item(row) for row in rows]
+        self._count_flushed(items)
         known = dict(self._connection.execute("SELECT name, value FROM setting"))
         return items, int(known.get("next_download", 1))
+
+    def _count_flushed(self, items: Iterable[Item]) -> None:
+        """What is done of the unfinished is what is flushed, whichever figure was saved last."""
+        flushed: dict[int, list[tuple[int, bytes]]] = {}
+        for download, number, have in self._connection.execute("SELECT download, number, have FROM flushed_group"):
+            flushed.setdefault(download, []).append((number, have))
+        for item in items:
+            if item.state is not DownloadState.DONE:
+                item.bytes_done = FlushedChunks.of(flushed.get(item.id, ())).count(item.size or 0)
 
     def settings(self) -> dict[str, str]:
         """Blocks."""
@@ -195,8 +224,8 @@ class Journal:
             statements.append(_setting("next_download", str(next_id)))
         return self._write(statements)
 
-    def set(self, name: str, value: str) -> Deferred[None]:
-        return self._write([_setting(name, value)])
+    def set(self, settings: Mapping[str, str]) -> Deferred[None]:
+        return self._write([_setting(name, value) for name, value in settings.items()])
 
     def outline(self, item: Item, group_digests: bytes) -> Deferred[None]:
         sql = "UPDATE download SET size=?, name=?, group_digests=? WHERE id=?"
@@ -206,29 +235,23 @@ class Journal:
         sql = "INSERT OR REPLACE INTO manifest_group (download, number, digests) VALUES (?,?,?)"
         return self._write([(sql, (item.id, number, digests))])
 
-    def flushed(self, item: Item, flushed: FlushedChunks) -> Deferred[None]:
-        """These chunks are on the disk, and so many bytes have been received for them."""
-        return self._write(self._flushed(item, flushed))
+    def flushed(self, item: Item, flushed: FlushedChunks, bytes_done: int) -> Deferred[None]:
+        """These chunks are on the disk, and no others; they have so many bytes."""
+        return self._write(self._flushed(item, flushed, bytes_done))
 
     @staticmethod
-    def _flushed(item: Item, flushed: FlushedChunks) -> list[Statement]:
+    def _flushed(item: Item, flushed: FlushedChunks, bytes_done: int) -> list[Statement]:
         sql = "INSERT OR REPLACE INTO flushed_group (download, number, have) VALUES (?,?,?)"
         statements: list[Statement] = [(sql, (item.id, group, have)) for group, have in flushed.take_changed()]
         figures = "UPDATE download SET bytes_done=?, bytes_received=? WHERE id=?"
-        statements.append((figures, (item.bytes_done, item.bytes_received, item.id)))
+        statements.append((figures, (bytes_done, item.bytes_received, item.id)))
         return statements
 
-    def lost(self, item: Item) -> Deferred[None]:
-        """The partial file is gone, and with it whatever was flushed."""
-        figures = "UPDATE download SET bytes_done=? WHERE id=?"
-        forget = "DELETE FROM flushed_group WHERE download=?"
-        return self._write([(forget, (item.id,)), (figures, (item.bytes_done, item.id))])
-
-    def sealed(self, item: Item, flushed: FlushedChunks, identity: FileIdentity) -> Deferred[None]:
+    def sealed(self, item: Item, flushed: FlushedChunks, bytes_done: int, identity: FileIdentity) -> Deferred[None]:
         """The partial file is complete and synced; from here on it may already carry its final name."""
-        sql = "UPDATE download SET sealed_device=?, sealed_inode=? WHERE id=?"
-        seal: Statement = (sql, (identity.device, identity.inode, item.id))
-        return self._write([*self._flushed(item, flushed), seal])
+        sql = "UPDATE download SET size=?, sealed_device=?, sealed_inode=? WHERE id=?"
+        seal: Statement = (sql, (item.size, identity.device, identity.inode, item.id))
+        return self._write([*self._flushed(item, flushed, bytes_done), seal])
 
     def ended(self, items: Sequence[Item]) -> Deferred[None]:
         """Save these, and forget what was kept of their chunks."""
@@ -264,6 +287,9 @@ class Journal:
         self._worker.run(self._commit, statements).addBoth(committed)
 
     def _commit(self, statements: list[Statement]) -> None:
+        if not statements:
+            # Somebody only waited for those before.
+            return
         execute = self._connection.execute
         try:
             execute("BEGIN IMMEDIATE")
@@ -336,7 +362,7 @@ def _row(item: Item) -> tuple[Any, ...]:
 
 def _item(row: Sequence[Any]) -> Item:
     (number, content, transfer, name, size, directory, priority, place, state, path, code, message) = row[:12]
-    added, finished, bytes_done, bytes_received, sequential = row[12:]
+    added, finished, bytes_done, bytes_received, sequential, sealed = row[12:]
     return Item(
         id=number,
         content=ContentId(content),
@@ -354,4 +380,5 @@ def _item(row: Sequence[Any]) -> Item:
         bytes_done=bytes_done,
         bytes_received=bytes_received,
         sequential=bool(sequential),
+        sealed=bool(sealed),
     )

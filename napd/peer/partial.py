@@ -31,21 +31,22 @@ class PartialFile:
     transfer: str
     _descriptor: int | None = field(default=None)
     _sync_failed: bool = field(default=False)
+    _named: bool = field(default=False)
     _opening: threading.Lock = field(factory=threading.Lock)
 
     @property
     def path(self) -> str:
         return os.path.join(self.directory, PARTIAL_DIRECTORY, f"{self.transfer}.part")
 
-    def open(self) -> bool:
-        """Whether the file is empty, so that whatever was believed of it is void.
+    def open(self) -> int:
+        """Returns how long the file is: whatever was believed of what lies beyond is void.
 
         :raises NoSpace, DiskFailed: and nothing is open then.
         """
         with self._opening:
             if self._descriptor is None:
                 self._descriptor = self.disk.create(self.path)
-        return self.disk.size(self._descriptor) == 0
+        return self.disk.size(self._descriptor)
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -56,12 +57,13 @@ class PartialFile:
         self.disk.write_at(self._open_descriptor(), data, chunk * CHUNK_BYTES)
 
     def flush(self) -> None:
-        """What was written before this call is on the disk after it.
+        """What was written before this call is on the disk after it, and can be found there.
 
         After a failure nothing written since the last good flush may be believed; it is not tried again, because the
         kernel reports lost writes once and then calls them written.
         """
         self._sync(self.disk.sync_data)
+        self._sync_name()
 
     def _sync(self, how: Callable[[int], None]) -> None:
         descriptor = self._open_descriptor()
@@ -70,6 +72,13 @@ class PartialFile:
         self._sync_failed = True
         how(descriptor)
         self._sync_failed = False
+
+    def _sync_name(self) -> None:
+        """Once per opening: a file whose name is lost in a power cut is lost with all its bytes."""
+        if not self._named:
+            self.disk.sync_directory(os.path.dirname(self.path))
+            self.disk.sync_directory(self.directory)
+            self._named = True
 
     def read_chunk(self, chunk: int, size: int) -> bytes:
         return self.disk.read_at(self._open_descriptor(), chunk_bytes(size, chunk), chunk * CHUNK_BYTES)
@@ -85,12 +94,21 @@ class PartialFile:
         """What is read from now on comes from the disk: memory may hold what a failed sync never brought there."""
         self.disk.forget_cached(self._open_descriptor())
 
-    def seal(self, size: int) -> FileIdentity:
-        """Cut to its size and synced: complete, but for its name."""
+    def seal(self, size: int, *, lasting: bool = True) -> FileIdentity:
+        """Cut to its size and synced: complete, but for its final name.
+
+        :param lasting: whether a power cut before that must not cost its bytes.
+        """
         descriptor = self._open_descriptor()
         self.disk.truncate(descriptor, size)
         self._sync(self.disk.sync)
+        if lasting:
+            self._sync_name()
         return self.disk.identity(descriptor)
+
+    def is_still(self, identity: FileIdentity) -> bool:
+        """Whether the partial file is the one that was sealed as this."""
+        return self.disk.identity(self._open_descriptor()) == identity
 
     def published(self, name: str, identity: FileIdentity) -> str | None:
         """Where this very file is already, if it got its name before a crash."""
@@ -116,6 +134,10 @@ class PartialFile:
                 self.disk.sync_directory(self.directory)
                 return target
         raise DiskFailed(f"every name like {name!r} is taken in {self.directory}")
+
+    def sync_names(self) -> None:
+        """What has its final name has it for good."""
+        self.disk.sync_directory(self.directory)
 
     def remove(self) -> None:
         """The partial data is gone, and its directory if nothing else is in it."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from ..errors import Misuse, NoSuchThing, printable
 from ..model import ContentId, DownloadState, Priority
@@ -50,6 +52,8 @@ class Item:
     sequential: bool = False
     #: It has never run, so neither the journal nor the disk holds anything of it.
     new: bool = False
+    #: As the daemon started, its file was complete and perhaps under its name; the run that looks settles that.
+    sealed: bool = False
 
     @property
     def key(self) -> tuple[int, int, int]:
@@ -57,12 +61,39 @@ class Item:
 
     @property
     def complete(self) -> bool:
-        """All its bytes are on the disk; only the name is missing."""
-        return bool(self.size) and self.bytes_done == self.size
+        """All its bytes are on the disk; only the name is missing, if that."""
+        return self.sealed or (bool(self.size) and self.bytes_done == self.size)
 
     @property
     def runnable(self) -> bool:
         return self.state in _RUNNABLE
+
+
+#: What commands change of an item.
+_COMMANDED = (
+    "state",
+    "priority",
+    "place",
+    "name",
+    "directory",
+    "path",
+    "error",
+    "finished",
+    "bytes_done",
+    "sequential",
+)
+_commanded = attrgetter(*_COMMANDED)
+
+
+@frozen
+class Remembered:
+    """Items as they were, so that a change which cannot be journalled can be taken back."""
+
+    items: dict[int, tuple[Any, ...]]
+
+    @classmethod
+    def of(cls, items: Iterable[Item]) -> Remembered:
+        return cls({item.id: _commanded(item) for item in items})
 
 
 @define
@@ -168,15 +199,9 @@ class Queue:
         self._insert(item)
         return item
 
-    def forget_ended(self) -> list[Item]:
-        """`queue clear`."""
-        ended = [item for item in self._items.values() if item.state.ended]
-        self.forget(ended)
-        return ended
-
     def forget(self, items: Iterable[Item]) -> None:
-        """As if these had never been; their ids are not used again."""
-        for item in items:
+        """`queue clear`: as if these had never been; their ids are not used again."""
+        for item in list(items):
             self._take_out(item)
             del self._items[item.id]
             if self._by_content.get(item.content) is item:
@@ -289,6 +314,25 @@ class Queue:
             item.place = place
             self._put_in(item)
         return [item for item, _ in changed]
+
+    # --- Taking back -----------------------------------------------------------------------------
+
+    def take_back(self, before: Remembered, after: Remembered) -> list[Item]:
+        """Undo a change that led from `before` to `after`; what has changed again since stays. Returns the undone."""
+        undone = []
+        for number, became in after.items.items():
+            item, was = self._items.get(number), before.items.get(number)
+            if item is None or was is None:
+                continue
+            fields = zip(_COMMANDED, was, became, _commanded(item), strict=True)
+            back = {name: old for name, old, new, is_now in fields if old != new and is_now == new}
+            if back:
+                self._take_out(item)
+                for name, value in back.items():
+                    setattr(item, name, value)
+                self._put_in(item)
+                undone.append(item)
+        return undone
 
     # --- Inside ----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from ..content.digest import CHUNK_BYTES, GROUP_CHUNKS, chunk_bytes, chunk_diges
 from ..content.manifest import Manifest, Outline, manifest_of
 from ..errors import LocalProtocolError
 from .disk import Disk, FileIdentity
-from .journal import FlushedChunks, Journal
+from .journal import FlushedChunks, Journal, Kept
 from .names import saved_name
 from .partial import PartialFile, rehash_candidates
 from .picker import Picker
@@ -47,6 +47,7 @@ class Received:
         self._picker: Picker | None = None
         self._flushed = FlushedChunks()
         self._unflushed: set[int] = set()
+        self._flushing = 0
         self._sealed: FileIdentity | None = None
         self._writing = 0
         self._written: list[Deferred[None]] = []
@@ -66,25 +67,47 @@ class Received:
             path = await self._run(self._published, kept.sealed)
             if path is not None:
                 return str(path)
-        fresh = await self._run(self._partial.open)
+        self._item.sealed = False
+        length = await self._run(self._partial.open)
         if self._item.content == EMPTY_CONTENT:
             self._use(manifest_of(0, b""))
         elif kept.outline is not None:
-            self._use(Manifest(Outline.verified(self._item.content, *kept.outline)))
-            for number, digests in kept.groups.items():
-                self.manifest.add_group(number, digests)
-            if not fresh:
-                self._flushed = kept.flushed
-            for chunk in self._flushed:
-                self.picker.verified(chunk)
-            self._item.bytes_done = sum(chunk_bytes(self.size, chunk) for chunk in self._flushed)
-            await self._rehash()
+            await self._believe(Outline.verified(self._item.content, *kept.outline), kept, length)
         else:
             self._item.bytes_done = 0
-        if kept.flushed and not self._flushed:
-            # Before anything is written: the next run would take it for what the journal tells of.
-            await self._journal.lost(self._item)
+            if kept.sealed is not None and 0 < length <= CHUNK_BYTES:
+                await self._take_up_sealed(kept.sealed, length)
         return None
+
+    async def _believe(self, outline: Outline, kept: Kept, length: int) -> None:
+        """What the journal says is flushed, as far as the file reaches; then look what else it holds."""
+        self._use(Manifest(outline))
+        for number, digests in kept.groups.items():
+            self.manifest.add_group(number, digests)
+        self._flushed = kept.flushed
+        void = self._flushed.cut(self.picker.chunks if length >= self.size else length // CHUNK_BYTES)
+        for chunk in self._flushed:
+            self.picker.verified(chunk)
+        self._item.bytes_done = sum(chunk_bytes(self.size, chunk) for chunk in self._flushed)
+        if void:
+            # Before anything is written: the next run would take it for what the journal tells of.
+            await self._journal.flushed(self._item, self._flushed, self._item.bytes_done)
+        await self._rehash()
+
+    async def _take_up_sealed(self, identity: FileIdentity, length: int) -> None:
+        """A content of one chunk was complete but for its name; no manifest of it was written down."""
+        manifest = await self._run(self._sealed_manifest, identity, length)
+        if manifest is not None:
+            self._use(manifest)
+            self._sealed = identity
+            self.picker.verified(0)
+
+    def _sealed_manifest(self, identity: FileIdentity, length: int) -> Manifest | None:
+        """On a disk thread."""
+        if not self._partial.is_still(identity):
+            return None
+        manifest = manifest_of(length, chunk_digest(self._partial.read_chunk(0, length)))
+        return manifest if manifest.outline.content == self._item.content else None
 
     def _published(self, identity: FileIdentity) -> str | None:
         """On a disk thread: where the finished file is, if a crash came after it got its name.
@@ -94,6 +117,8 @@ class Received:
         path = self._partial.published(saved_name(self._item.name), identity)
         if path is None or self._partial.disk.content_of(path) != self._item.content:
             return None
+        # The crash may have come before its name was there for good.
+        self._partial.sync_names()
         self._partial.remove()
         return path
 
@@ -148,7 +173,7 @@ class Received:
     @property
     def unjournalled(self) -> int:
         """Chunks that a crash would cost now."""
-        return self._writing + len(self._unflushed)
+        return self._writing + len(self._unflushed) + self._flushing
 
     def learn(self, manifest: Manifest) -> Deferred[None]:
         """The outline is verified, and perhaps some groups; fires when that is journalled."""
@@ -206,7 +231,7 @@ class Received:
             proved = await self._run(self._prove_and_write, data)
             if proved is None:
                 return False
-            # Not journalled: one chunk is fetched again more cheaply than its manifest is written down.
+            # Not claimed as flushed: one chunk is fetched again more cheaply than its manifest is written down.
             manifest, self._sealed = proved
             self._use(manifest)
             self._unflushed.add(0)
@@ -223,7 +248,7 @@ class Received:
             return None
         self._partial.open()
         self._partial.write_chunk(0, data)
-        return manifest, self._partial.seal(len(data))
+        return manifest, self._partial.seal(len(data), lasting=False)
 
     def _check_and_write(self, chunk: int, data: bytes) -> bool:
         """On a disk thread."""
@@ -248,26 +273,38 @@ class Received:
         if not self._unflushed:
             return
         chunks, self._unflushed = self._unflushed, set()
-        await self._run(self._partial.flush)
-        self._note_flushed(chunks)
-        await self._journal.flushed(self._item, self._flushed)
+        self._flushing = len(chunks)
+        try:
+            await self._run(self._partial.flush)
+            done = self._note_flushed(chunks)
+            await self._journal.flushed(self._item, self._flushed, done)
+        finally:
+            self._flushing = 0
+        self._item.bytes_done = done
 
-    def _note_flushed(self, chunks: set[int]) -> None:
+    def _note_flushed(self, chunks: set[int]) -> int:
+        """Returns the bytes that are done once this is journalled; not before may it be told."""
+        done = self._item.bytes_done
         for chunk in chunks:
             # At the end a chunk may have come twice.
             if chunk not in self._flushed:
                 self._flushed.add(chunk)
-                self._item.bytes_done += chunk_bytes(self.size, chunk)
+                done += chunk_bytes(self.size, chunk)
         # What was not saved of it at a kill is at least what has been found on the disk since.
-        self._item.bytes_received = max(self._item.bytes_received, self._item.bytes_done)
+        self._item.bytes_received = max(self._item.bytes_received, done)
+        return done
 
     async def publish(self) -> str:
         """The complete file is synced and gets its final name, and its partial data goes. Returns the absolute path."""
         await self._writes_ended()
-        identity = self._sealed or await self._run(self._seal)
-        chunks, self._unflushed = self._unflushed, set()
-        self._note_flushed(chunks)
-        await self._journal.sealed(self._item, self._flushed, identity)
+        if self._sealed is not None:
+            identity, done = self._sealed, self._item.bytes_done
+        else:
+            identity = await self._run(self._seal)
+            chunks, self._unflushed = self._unflushed, set()
+            done = self._note_flushed(chunks)
+        await self._journal.sealed(self._item, self._flushed, done, identity)
+        self._item.bytes_done = done
         path = await self._run(self._publish, identity)
         return str(path)
 

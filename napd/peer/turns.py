@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from random import Random
 
 from twisted.internet.defer import Deferred
@@ -63,6 +64,7 @@ class Turns:
         self._meter = RateMeter()
         self._on = False
         self._rescheduling = False
+        self._held = 0
 
     def start(self) -> None:
         self._on = True
@@ -80,7 +82,7 @@ class Turns:
 
     def reschedule(self) -> None:
         """Make the active the first that can run. Called after every change; not re-entered."""
-        if not self._on or self._rescheduling:
+        if not self._on or self._rescheduling or self._held:
             return
         self._rescheduling = True
         try:
@@ -101,6 +103,22 @@ class Turns:
         finally:
             self._rescheduling = False
         self._record.tell_watchers()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Start and stop nothing meanwhile: what was changed in the queue may have to be taken back."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self.reschedule()
+
+    def taken_back(self, item: Item) -> None:
+        """It is as if nothing had been changed; but its run may have come to an end that was not heard meanwhile."""
+        if item.state is DownloadState.ACTIVE:
+            self._queue.displace(item)
+            self._runs.stop(item)
 
     def _launch(self, item: Item) -> None:
         self.prospects.seek_now(item.content)

@@ -553,7 +553,7 @@ def test_a_foreign_file_on_a_reused_inode_is_not_taken_for_the_finished_one(swar
 
 
 async def _sealed(node: Node, item: Item, identity: FileIdentity) -> None:
-    await node.journal.sealed(item, FlushedChunks(), identity)
+    await node.journal.sealed(item, FlushedChunks(), 0, identity)
 
 
 class _Mute(Library):

@@ -34,20 +34,20 @@ def sealed(partial: PartialFile, data: bytes) -> FileIdentity:
 
 
 def test_it_lies_beside_where_it_will_be_published(partial: PartialFile, tmp_path: Path) -> None:
-    assert partial.open()
+    partial.open()
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == [
         ".napd",
         ".napd/0123456789abcdef.part",
     ]
 
 
-def test_an_empty_one_is_told_from_one_that_holds_something(partial: PartialFile) -> None:
-    assert partial.open()
-    assert partial.open()
+def test_opening_tells_how_far_it_reaches(partial: PartialFile) -> None:
+    assert partial.open() == 0
+    assert partial.open() == 0
     partial.write_chunk(0, b"x")
-    assert not partial.open()
+    assert partial.open() == 1
     partial.close()
-    assert not partial.open()
+    assert partial.open() == 1
 
 
 def test_closing_twice_is_fine_and_a_closed_one_cannot_be_written(partial: PartialFile) -> None:

@@ -132,7 +132,7 @@ def test_ids_are_never_used_again() -> None:
     queue = Queue()
     item = add(queue)
     queue.cancel(item, 1.0)
-    queue.forget_ended()
+    queue.forget([item for item in queue if item.state.ended])
 
     assert add(queue).id == 2
 

@@ -67,7 +67,7 @@ def test_bytes_count_as_done_when_they_are_flushed_and_journalled(started: Start
     now(received.flush())
     assert process.item.bytes_done == MIB + 5
     assert received.unjournalled == 0
-    assert process.fuse.steps[-2:] == ["sync_data", "journal"]
+    assert process.fuse.steps[-4:] == ["sync_data", "sync_directory", "sync_directory", "journal"]
 
 
 def test_a_flush_of_nothing_does_nothing(started: Start) -> None:
@@ -156,7 +156,7 @@ def test_flushed_chunks_are_kept_and_others_that_are_on_the_disk_are_hashed_and_
     assert [picker.is_verified(chunk) for chunk in range(3)] == [True, True, False]
     assert second.item.bytes_done == 2 * MIB
     # What was hashed was synced before it was believed.
-    assert second.fuse.steps[-2:] == ["sync_data", "journal"]
+    assert second.fuse.steps[-4:] == ["sync_data", "sync_directory", "sync_directory", "journal"]
 
 
 def test_a_complete_download_that_was_not_published_needs_no_source(started: Start) -> None:
