@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..background import Background
 from ..discovery.interface import Holders
@@ -26,6 +26,10 @@ from .sources import Source, SourcePool, SourceState
 MAX_UNJOURNALLED = 64
 #: Seconds that a download without any usable source stays active if one is about to be tried again.
 PATIENCE_S = 3.0
+#: How often it is looked at how each source does.
+LOOK_S = 0.5
+#: A source that gives less than this part of what the best gives crawls; it has recovered at twice as much.
+CRAWL = 0.1
 
 
 class CrewOwner(Protocol):
@@ -76,10 +80,13 @@ class Crew:
         self._wanted: dict[PeerId, Source] = {}
         self._found: Holders | None = None
         self._learning = Learning(self, item.content, received, background)
+        self._look: IDelayedCall | None = None
 
     def let_go(self) -> None:
         """Leave all sources; nothing is asked for from here on."""
         self.over = True
+        if self._look is not None and self._look.active():
+            self._look.cancel()
         for lane in list(self.lanes.values()):
             lane.stop()
         self.lanes.clear()
@@ -120,6 +127,8 @@ class Crew:
             return
         lane = Lane(self, source, self._item.content, self._item.transfer)
         self.lanes[source.peer] = lane
+        if self._look is None:
+            self._look = self._clock.callLater(LOOK_S, self._look_at_all)
         self.emit("download.source_added", lane)
         self.feed(lane)
 
@@ -164,6 +173,30 @@ class Crew:
                 return
         self._owner.no_source()
 
+    # --- How they do -----------------------------------------------------------------------------
+
+    def _look_at_all(self) -> None:
+        """Every now and then: who sends nothing, who crawls, and whose chunks an idle one would have sooner."""
+        self._look = None if not self.lanes else self._clock.callLater(LOOK_S, self._look_at_all)
+        for lane in self.lanes.values():
+            session = lane.source.session
+            lane.doubt(session is not None and session.doubtful)
+        self._find_crawlers()
+        self.feed_all()
+
+    def _find_crawlers(self) -> None:
+        """One that is far slower than the best has one chunk at a time; the others get what it has not begun."""
+        paces = {lane: lane.bytes_per_s for lane in self.lanes.values() if not _throttled(lane)}
+        best = max((pace for pace in paces.values() if pace is not None), default=0.0)
+        for lane, pace in paces.items():
+            if pace is None or lane.position is not None:
+                continue
+            crawls = pace < best * (2 * CRAWL if lane.crawling else CRAWL)
+            if crawls and not lane.crawling:
+                lane.crawling = True
+                lane.trim()
+            lane.crawling = crawls
+
     # --- Asking ----------------------------------------------------------------------------------
 
     def feed_all(self) -> None:
@@ -185,7 +218,7 @@ class Crew:
                 return
 
     def _outstanding(self) -> int:
-        moving = (lane for lane in self.lanes.values() if lane.position is None)
+        moving = (lane for lane in self.lanes.values() if not lane.waits)
         return sum(lane.in_flight for lane in moving) + self._received.unjournalled
 
     def size_claim_was_wrong(self) -> None:
@@ -217,7 +250,7 @@ class Crew:
         lane.source.failures = 0
         for other in self._received.picker.verified(chunk):
             if other is not lane and isinstance(other, Lane):
-                other.unwanted(chunk)
+                other.unwanted()
 
     def chunk_wrong(self, lane: Lane, chunk: int) -> None:
         """It is not what its digest says: its source is charged with it."""
@@ -236,3 +269,7 @@ class Crew:
             user=lane.source.user,
             **fields,
         )
+
+
+def _throttled(lane: Lane) -> bool:
+    return lane.source.session is not None and lane.source.session.throttled

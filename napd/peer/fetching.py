@@ -20,11 +20,20 @@ from ..net.link import SecureLink
 from ..net.pacing import Pacer
 from ..wire import peer as wire
 from .outstanding import Outstanding
+from .throughput import Throughput
 
 #: Seconds from the secured link to `admitted`.
 ADMISSION_S = 10.0
-#: Seconds without a byte, while something is owed and it is not our turn to wait, after which a source is left.
+#: Seconds without a byte, while something is owed and it is not our turn to wait, after which others are asked for it,
+#: and after which the source is left. A disk that has to start up takes longer than the first.
+DOUBT_S = 2.5
 STALL_S = 10.0
+#: Seconds within which a source that is said to have come back has to give a sign of life on a link from before.
+PROOF_S = 2.0
+#: How often that is looked at.
+WATCH_S = 0.5
+#: Seconds after a pause for our own limit in which a source's pace says nothing about it.
+THROTTLED_S = 1.0
 
 
 class Receiver(Protocol):
@@ -42,14 +51,23 @@ class Receiver(Protocol):
 
 @define(eq=False)
 class GetRequest:
-    """Chunks that are asked for and have not all come."""
+    """Chunks that are asked for and have not all come; those from `wanted_end` on are cancelled."""
 
     id: int
     content: ContentId
     next_chunk: int
     end_chunk: int
+    wanted_end: int
     receiver: Receiver
-    cancelled: bool = False
+
+    @property
+    def cancelled(self) -> bool:
+        return self.wanted_end < self.end_chunk
+
+    @property
+    def left(self) -> int:
+        """Chunks that are still wanted."""
+        return max(0, self.wanted_end - self.next_chunk)
 
 
 @define(eq=False)
@@ -102,6 +120,14 @@ class FetchSession:
         self._incoming: _Incoming | None = None
         self._heard_at = 0.0
         self._progress_at = 0.0
+        self._watched_at = 0.0
+        self._silent_s = 0.0
+        self._prove_since: float | None = None
+        self._owed = False
+        self._throttled_until = 0.0
+        #: Seconds since the last byte of what is owed; ours, not its, are left out.
+        self.stuck_s = 0.0
+        self.throughput = Throughput()
         self._pinged_at: float | None = None
         self._check: IDelayedCall | None = None
         self._resume: IDelayedCall | None = None
@@ -119,6 +145,16 @@ class FetchSession:
         """Our place in the source's upload queue for this content, if it makes us wait."""
         return self._queued.get(content)
 
+    @property
+    def doubtful(self) -> bool:
+        """It owes something and sends nothing: what it was asked for had better be asked of others."""
+        return self.stuck_s >= DOUBT_S
+
+    @property
+    def throttled(self) -> bool:
+        """Our own limit slows it down: its pace says nothing about it."""
+        return self._resume is not None or self._clock.seconds() < self._throttled_until
+
     # --- Asking ----------------------------------------------------------------------------------
 
     def outline(self, content: ContentId) -> Deferred[tuple[int, bytes]]:
@@ -131,20 +167,36 @@ class FetchSession:
 
     def get(self, content: ContentId, first: int, count: int, transfer: str, receiver: Receiver) -> GetRequest:
         """Ask for a run of chunks; they come to the receiver."""
-        request = GetRequest(self._new_id(), content, first, first + count, receiver)
+        request = GetRequest(self._new_id(), content, first, first + count, first + count, receiver)
         self._gets[request.id] = request
         self._owes_from_now()
         self._say(*self._outstanding.ask(request.id, wire.Get(request.id, content, first, count, transfer)))
         return request
 
-    def cancel(self, request: GetRequest) -> None:
-        """What has not come yet is not wanted; the receiver hears nothing more."""
-        if request.id in self._gets and not request.cancelled:
-            request.cancelled = True
-            if self._outstanding.withdraw(request.id):
-                del self._gets[request.id]
-            else:
-                self._say(wire.Cancel(request.id))
+    def cancel(self, request: GetRequest, *, but_current: bool = False) -> None:
+        """What has not come yet is not wanted; the receiver hears nothing more.
+
+        :param but_current: the chunk of which bytes have come is wanted still, and is the last that the receiver hears.
+        """
+        if request.id not in self._gets:
+            return
+        said = request.cancelled
+        current = self._incoming is not None and self._incoming.request is request
+        request.wanted_end = min(request.wanted_end, request.next_chunk + (but_current and current))
+        if said or not request.cancelled:
+            return
+        if self._outstanding.withdraw(request.id):
+            del self._gets[request.id]
+        else:
+            self._say(wire.Cancel(request.id))
+        self._measure()
+
+    def prove(self) -> None:
+        """The peer is said to have come back: unless it gives a sign of life soon, this link is of the time before."""
+        if self._admitted:
+            self._prove_since = self._clock.seconds()
+            self._silent_s = 0.0
+            self._ping()
 
     def close(self) -> None:
         """Hang up; whoever still waits is told."""
@@ -160,6 +212,7 @@ class FetchSession:
 
     def line_heard(self, line: bytes) -> None:
         self._heard_at = self._clock.seconds()
+        self._silent_s = 0.0
         try:
             message = wire.decode_from_server(line)
         except RemoteProtocolError as error:
@@ -172,7 +225,7 @@ class FetchSession:
         self._handle(message)
 
     def raw_heard(self, data: bytes | memoryview) -> None:
-        self._heard_at = self._progress_at = self._clock.seconds()
+        self._progressed(len(data))
         incoming = self._incoming
         if incoming is None:
             raise RemoteProtocolError("raw bytes that nothing announced")
@@ -197,7 +250,7 @@ class FetchSession:
         for manifest in manifests.values():
             manifest.done.errback(failure)
         for request in gets.values():
-            if not request.cancelled:
+            if request.left:
                 request.receiver.get_ended(failure)
         self._ended(self, failure)
 
@@ -209,8 +262,9 @@ class FetchSession:
         elif isinstance(message, wire.Outline | wire.Group):
             self._manifest_announced(message)
         elif isinstance(message, wire.Queued):
-            self._progress_at = self._clock.seconds()
+            self._progressed()
             self._queued_told(ContentId(message.content), message.position)
+            self._measure()
         elif isinstance(message, wire.Gone):
             self._refused(message.id, SourceFailed("the source does not have it any more", code="gone"))
         elif isinstance(message, wire.Busy):
@@ -255,7 +309,8 @@ class FetchSession:
         self._admitted = True
         if self._check is not None:
             self._check.cancel()
-        self._check = self._clock.callLater(1.0, self._watch)
+        self._watched_at = self._clock.seconds()
+        self._check = self._clock.callLater(WATCH_S, self._watch)
         self._ready(self)
 
     def _bye_heard(self, bye: wire.Bye) -> None:
@@ -267,7 +322,7 @@ class FetchSession:
         request = self._gets.get(header.id)
         if request is None or header.chunk != request.next_chunk or header.chunk >= request.end_chunk:
             raise RemoteProtocolError(f"chunk {header.chunk} was not asked for", code="unasked")
-        self._progress_at = self._clock.seconds()
+        self._progressed()
         self._served(request)
         incoming = _Incoming(request, header.chunk, header.bytes)
         if header.bytes:
@@ -280,7 +335,7 @@ class FetchSession:
         request = self._manifests.get(header.id)
         if request is None:
             raise RemoteProtocolError("a manifest that was not asked for", code="unasked")
-        self._progress_at = self._clock.seconds()
+        self._progressed()
         number = header.size if isinstance(header, wire.Outline) else 0
         incoming = _Incoming(request, number, header.bytes)
         if header.bytes:
@@ -295,6 +350,7 @@ class FetchSession:
         if isinstance(request, _ManifestRequest):
             del self._manifests[request.id]
             self._ended_here(request.id)
+            self._measure()
             request.done.callback((incoming.number, data))
             return
         request.next_chunk += 1
@@ -302,15 +358,15 @@ class FetchSession:
         if ended:
             self._gets.pop(request.id, None)
             self._ended_here(request.id)
-        if request.cancelled:
-            return
-        request.receiver.chunk_came(incoming.number, data)
-        if ended:
-            request.receiver.get_ended(None)
+        self._measure()
+        if incoming.number < request.wanted_end:
+            request.receiver.chunk_came(incoming.number, data)
+            if ended:
+                request.receiver.get_ended(None)
 
     def _refused(self, about: int | None, failure: SourceFailed) -> None:
         """One request fails; the link and the others go on."""
-        self._progress_at = self._clock.seconds()
+        self._progressed()
         if about is None:
             return
         self._ended_here(about)
@@ -323,7 +379,8 @@ class FetchSession:
         if all(other.content != request.content for other in self._gets.values()):
             # The next request for it begins anew.
             self._queued.pop(request.content, None)
-        if not request.cancelled:
+        self._measure()
+        if request.left:
             request.receiver.get_ended(failure)
 
     def _queued_told(self, content: ContentId, position: int) -> None:
@@ -344,23 +401,51 @@ class FetchSession:
             self._link.abort(SourceFailed("the source did not admit us in time", code="timeout"))
 
     def _watch(self) -> None:
-        """Every second: is the source still there, and does it still send what it owes?"""
+        """Is the source still there, and does it still send what it owes?"""
         link = self._link
         if link is None:
             return
-        silent = self._clock.seconds() - self._heard_at
-        owes = bool(self._manifests) or any(r.content not in self._queued for r in self._gets.values())
-        # A source that answers pings and nothing else is alive, and of no use.
-        stuck = self._clock.seconds() - self._progress_at
-        if owes and stuck >= STALL_S and self._resume is None:
+        self._wait_counted()
+        if self.stuck_s >= STALL_S:
             link.abort(SourceFailed(f"no byte for {STALL_S:.0f} s", code="stalled"))
             return
-        if silent >= wire.DEAD_AFTER_S and self._resume is None:
+        if self._prove_since is not None and self._heard_at > self._prove_since:
+            self._prove_since = None
+        if self._silent_s >= (wire.DEAD_AFTER_S if self._prove_since is None else PROOF_S):
             link.abort(SourceFailed("the source is silent", code="stalled"))
             return
-        if silent >= wire.HEARTBEAT_S and self._pinged_at is None and self._incoming is None:
+        if self._silent_s >= wire.HEARTBEAT_S and self._pinged_at is None and self._incoming is None:
             self._ping()
-        self._check = self._clock.callLater(1.0, self._watch)
+        self._check = self._clock.callLater(WATCH_S, self._watch)
+
+    def _wait_counted(self) -> None:
+        """Add up how long we have waited. A turn that comes late is this end's fault, so none counts double."""
+        now = self._clock.seconds()
+        since, self._watched_at = self._watched_at, now
+        self._measure()
+        if self._resume is not None:
+            return
+        self._silent_s += min(max(0.0, now - max(since, self._heard_at)), 2 * WATCH_S)
+        if self._owed:
+            # A source that answers pings and nothing else is alive, and of no use.
+            self.stuck_s += min(max(0.0, now - max(since, self._progress_at)), 2 * WATCH_S)
+        else:
+            self.stuck_s = 0.0
+
+    def _progressed(self, size: int = 0) -> None:
+        """Something of what is owed has come."""
+        self._heard_at = self._progress_at = self._clock.seconds()
+        self._silent_s = self.stuck_s = 0.0
+        self._measure(size)
+
+    def _measure(self, size: int = 0) -> None:
+        """Count what has come, and the time since the last call if something was owed in it."""
+        now = self._clock.seconds()
+        if self.throttled:
+            self.throughput.skip(now)
+        else:
+            self.throughput.note(size, now, busy=self._owed)
+        self._owed = bool(self._manifests) or any(r.content not in self._queued for r in self._gets.values())
 
     def _ping(self) -> None:
         self._pinged_at = self._clock.seconds()
@@ -368,21 +453,24 @@ class FetchSession:
 
     def _owes_from_now(self) -> None:
         """A request is made: if nothing was owed before, its time begins now."""
-        waiting = sum(request.content in self._queued for request in self._gets.values())
-        if len(self._gets) + len(self._manifests) - waiting <= 1:
+        owed = self._owed
+        self._measure()
+        if self._owed and not owed:
             self._progress_at = self._clock.seconds()
+            self.stuck_s = 0.0
 
     def _slow_down(self, size: int) -> None:
         """Stop reading for a while if the download limit says so; what the source sends waits in its own buffers."""
         delay = self._pacer.delay_after(size)
         link = self._link
         if delay > 0.01 and self._resume is None and link is not None:
+            self._throttled_until = self._clock.seconds() + delay + THROTTLED_S
             link.pause_reading()
             self._resume = self._clock.callLater(min(delay, 2.0), self._read_on)
 
     def _read_on(self) -> None:
         self._resume = None
-        self._heard_at = self._progress_at = self._clock.seconds()
+        self._progressed()
         delay = self._pacer.delay_after(0)
         link = self._link
         if link is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 from attrs import define, field
 
+from ..content.digest import CHUNK_BYTES
 from ..errors import SourceFailed
 from ..model import ContentId
 from ..wire.peer import MAX_RUN
@@ -14,9 +16,15 @@ from .picker import Picker
 from .rates import RateMeter
 from .sources import Source
 
-#: Chunks asked of a source at once to begin with, and at most; a source that keeps up is given more.
+#: Chunks asked of a source at once to begin with, and at most.
 FIRST_WINDOW = 4
 LAST_WINDOW = 16
+#: Seconds of work that a source is asked for ahead: enough to never idle, and little to take back when it fails.
+AHEAD_S = 1.5
+#: The last so many chunks are asked for one by one: each can then be given to another or cancelled by itself.
+SINGLES = 32
+#: A source of unknown pace is expected to need this long for a chunk; one that has sent nothing for as long is late.
+UNKNOWN_S = 2.0
 
 
 class LaneOwner(Protocol):
@@ -32,14 +40,19 @@ class LaneOwner(Protocol):
 
 @define(eq=False)
 class Lane:
-    """A `Receiver` of chunks from one source. `position` is our place in its queue while it makes us wait."""
+    """A `Receiver` of chunks from one source. `position` is our place in its queue while it makes us wait.
+
+    `doubtful`: it owes and sends nothing. `crawling`: far slower than the best. `alone`: on parole, one chunk at once.
+    """
 
     owner: LaneOwner
     source: Source
     content: ContentId
     transfer: str
     position: int | None = None
-    in_flight: int = 0
+    doubtful: bool = False
+    crawling: bool = False
+    alone: bool = False
     served: int = 0
     #: Asked for the outline or a group of digests, which has not come.
     asking: bool = False
@@ -48,10 +61,57 @@ class Lane:
     _requests: dict[int, GetRequest] = field(factory=dict)
     _picker: Picker | None = None
 
+    # --- How it does -----------------------------------------------------------------------------
+
+    @property
+    def in_flight(self) -> int:
+        """Chunks that it was asked for and that are still wanted of it."""
+        return sum(request.left for request in self._requests.values())
+
+    @property
+    def waits(self) -> bool:
+        """Nothing comes for now: others may have what it was asked for."""
+        return self.position is not None or self.doubtful
+
+    @property
+    def window(self) -> int:
+        """How many chunks it may be asked for at a time."""
+        return 1 if self.alone or self.crawling else self._window
+
     @property
     def room(self) -> int:
         """How many more chunks it may be asked for now."""
-        return 0 if self.position is not None else max(0, self._window - self.in_flight)
+        return 0 if self.waits else max(0, self.window - self.in_flight)
+
+    @property
+    def bytes_per_s(self) -> float | None:
+        """What its source gives while it owes something, to all downloads; None while that is not known."""
+        session = self.source.session
+        return None if session is None else session.throughput.per_s()
+
+    def eta_s(self, chunk: int) -> float:
+        """Seconds in which it should have delivered this chunk, which it was asked for."""
+        session = self.source.session
+        if self.waits or session is None:
+            return math.inf
+        rate = session.throughput.per_s()
+        if rate is None:
+            return math.inf if session.stuck_s >= UNKNOWN_S else 0.0
+        ahead = 0
+        for request in self._requests.values():
+            if request.next_chunk <= chunk < request.wanted_end:
+                ahead += chunk - request.next_chunk
+                break
+            ahead += request.left
+        return math.inf if rate == 0 else (ahead + 1) * CHUNK_BYTES / rate
+
+    @property
+    def next_eta_s(self) -> float:
+        """Seconds in which it should deliver one more chunk."""
+        rate = self.bytes_per_s
+        return UNKNOWN_S if not rate else (self.in_flight + 1) * CHUNK_BYTES / rate
+
+    # --- Asking ----------------------------------------------------------------------------------
 
     def ask(self, picker: Picker, below: int, most: int) -> bool:
         """Ask for one more run; False if there is none for this source.
@@ -61,35 +121,28 @@ class Lane:
         session = self.source.session
         if session is None:
             return False
-        run = picker.take(self, min(most, self.room, max(1, self._window // 2), MAX_RUN), below)
+        run_length = 1 if picker.left <= SINGLES else max(1, self.window // 2)
+        run = picker.take(self, min(most, self.room, run_length, MAX_RUN), below, self._sooner)
         if run is None:
             return False
         first, count = run
         self._picker = picker
-        self.in_flight += count
         request = session.get(self.content, first, count, self.transfer, self)
         self._requests[request.id] = request
         return True
+
+    def _sooner(self, other: object, chunk: int) -> float:
+        """By how many seconds this lane should beat another one that was asked for this chunk."""
+        return other.eta_s(chunk) - 1.25 * self.next_eta_s if isinstance(other, Lane) else 0.0
 
     def ask_blind(self) -> bool:
         """Ask for the only chunk of a content whose manifest is not needed."""
         session = self.source.session
         if session is None:
             return False
-        self.in_flight += 1
         request = session.get(self.content, 0, 1, self.transfer, self)
         self._requests[request.id] = request
         return True
-
-    def unwanted(self, chunk: int) -> None:
-        """Somebody else delivered it: cancel the request if nothing else is left of it."""
-        session = self.source.session
-        for request in list(self._requests.values()):
-            if request.next_chunk == chunk and request.end_chunk == chunk + 1:
-                del self._requests[request.id]
-                self.in_flight -= 1
-                if session is not None:
-                    session.cancel(request)
 
     def stop(self) -> None:
         """Nothing more is wanted of this source for this download."""
@@ -98,35 +151,89 @@ class Lane:
         for request in requests.values():
             if session is not None:
                 session.cancel(request)
-        self.in_flight = 0
         if self._picker is not None:
             self._picker.release_all(self)
             # Its source may keep a cancelled request for long; it must not keep the whole download with it.
             self._picker = None
 
+    def trim(self) -> None:
+        """Take back what has not begun to come; the chunk that is on its way is kept."""
+        session = self.source.session
+        if session is None:
+            return
+        for request in list(self._requests.values()):
+            before = range(request.next_chunk, request.wanted_end)
+            session.cancel(request, but_current=True)
+            if self._picker is not None:
+                for chunk in before[request.left :]:
+                    self._picker.release(self, chunk)
+            if not request.left:
+                del self._requests[request.id]
+
+    def unwanted(self) -> None:
+        """Somebody else delivered what it was asked for: cancel the requests of which nothing else is left."""
+        session = self.source.session
+        picker = self._picker
+        if session is None or picker is None:
+            return
+        for request in list(self._requests.values()):
+            if all(picker.is_verified(chunk) for chunk in range(request.next_chunk, request.wanted_end)):
+                del self._requests[request.id]
+                session.cancel(request)
+
+    # --- Waiting ---------------------------------------------------------------------------------
+
+    def doubt(self, doubtful: bool) -> None:
+        """It owes something and has sent nothing for a while; or it has gone on."""
+        before = self.waits
+        self.doubtful = doubtful
+        self._waits_since(before)
+
+    def _waits_since(self, before: bool) -> None:
+        """While it makes us wait, others may have what it was asked for; once it serves, the rest is its own again."""
+        picker = self._picker
+        if self.waits == before or picker is None:
+            return
+        for request in list(self._requests.values()):
+            for chunk in range(request.next_chunk, request.wanted_end):
+                if self.waits:
+                    picker.release(self, chunk)
+                else:
+                    picker.claim(self, chunk)
+        if not self.waits:
+            self._leave_to_others(picker)
+
+    def _leave_to_others(self, picker: Picker) -> None:
+        """Requests of which others have, or were asked for, everything meanwhile."""
+        session = self.source.session
+        mine = picker.asked_of(self)
+        for request in list(self._requests.values()):
+            if session is not None and mine.isdisjoint(range(request.next_chunk, request.wanted_end)):
+                session.cancel(request, but_current=True)
+                if not request.left:
+                    del self._requests[request.id]
+
     # --- Receiver --------------------------------------------------------------------------------
 
     def chunk_came(self, chunk: int, data: bytes) -> None:
-        self.in_flight -= 1
         self.served += 1
-        if self._window < LAST_WINDOW:
-            self._window += 1
-        self._requests = {number: r for number, r in self._requests.items() if r.next_chunk < r.end_chunk}
+        self._pace_window()
+        self._requests = {number: request for number, request in self._requests.items() if request.left}
         self.owner.chunk_came(self, chunk, data)
+        self.unwanted()
+
+    def _pace_window(self) -> None:
+        """As much as it gives in `AHEAD_S`, found by one more with each chunk."""
+        rate = self.bytes_per_s
+        enough = LAST_WINDOW if rate is None else math.ceil(rate * AHEAD_S / CHUNK_BYTES) + 1
+        self._window = max(2, min(self._window + 1, enough, LAST_WINDOW))
 
     def get_ended(self, failure: SourceFailed | None) -> None:
         if failure is not None and self.source.session is not None and self.source.session.alive:
             self.owner.lane_failed(self, failure)
 
     def place_told(self, position: int | None) -> None:
-        """While it makes us wait, others may have what it was asked for; once it serves, the rest is its own again."""
+        before = self.waits
         self.position = position
-        picker = self._picker
-        if picker is not None:
-            for request in self._requests.values():
-                for chunk in range(request.next_chunk, request.end_chunk):
-                    if position is None:
-                        picker.claim(self, chunk)
-                    else:
-                        picker.release(self, chunk)
+        self._waits_since(before)
         self.owner.lane_moved(self)

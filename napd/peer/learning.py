@@ -45,9 +45,9 @@ class Learning:
 
     def learn_outline(self, lane: Lane, lanes: Iterable[Lane]) -> None:
         """Ask for size and digests, with the first group's along; a content of one chunk needs neither."""
-        # One that makes us wait its turn does not keep others from being asked.
-        busy = any(other.asking or (other.in_flight and other.position is None) for other in lanes)
-        if busy or self._received.unjournalled or lane.source.session is None:
+        # One that makes us wait does not keep others from being asked.
+        busy = any(not other.waits and (other.asking or other.in_flight) for other in lanes)
+        if busy or lane.waits or lane.asking or self._received.unjournalled or lane.source.session is None:
             return
         if self.size_claim is not None and self.size_claim <= CHUNK_BYTES:
             lane.ask_blind()
@@ -75,7 +75,7 @@ class Learning:
 
     def learn_group(self, lane: Lane, group: int, lanes: Iterable[Lane]) -> None:
         """Ask for the digests of the chunks that come soon."""
-        if lane.source.session is None or any(other.asking for other in lanes):
+        if lane.source.session is None or any(other.asking and not other.waits for other in lanes):
             return
         lane.asking = True
         asked = lane.source.session.group(self._content, group)

@@ -6,7 +6,7 @@ somebody takes; what a lost source was asked for goes to others; a verified chun
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from attrs import define, field
 
@@ -72,15 +72,19 @@ class Picker:
         self._cursor = at
         return at
 
-    def take(self, source: Hashable, most: int, below: int) -> tuple[int, int] | None:
+    def take(
+        self, source: Hashable, most: int, below: int, sooner: Callable[[Hashable, int], float] | None = None
+    ) -> tuple[int, int] | None:
         """Ask the next run of chunks of this source: (first, count), or None if there is none for it.
 
         :param most: how many chunks the run may have.
         :param below: only chunks with a smaller number (their digests are known).
+        :param sooner: by how many seconds this source should beat that one to a chunk; in the end game only what it
+            wins is asked of it. Without it, whatever has only been asked of one.
         """
         first = self._state.find(_MISSING, self._cursor, below)
         if first < 0:
-            return self._take_end_game(source, below)
+            return self._take_end_game(source, below, sooner)
         self._cursor = first
         last = first
         while last + 1 < below and last + 1 - first < most and self._state[last + 1] == _MISSING:
@@ -89,15 +93,27 @@ class Picker:
             self._assign(chunk, source)
         return first, last - first + 1
 
-    def _take_end_game(self, source: Hashable, below: int) -> tuple[int, int] | None:
-        """Nothing is left to ask for the first time: ask for one that somebody else is slow with."""
+    def _take_end_game(
+        self, source: Hashable, below: int, sooner: Callable[[Hashable, int], float] | None
+    ) -> tuple[int, int] | None:
+        """Nothing is left to ask for the first time: ask for what would otherwise be waited for longest."""
         if self.next_missing() is not None:
             return None
+        best: int | None = None
+        gain = 0.0
         for chunk, sources in self._asked.items():
-            if chunk < below and len(sources) < END_GAME_SOURCES and source not in sources:
-                self._assign(chunk, source)
-                return chunk, 1
-        return None
+            if chunk >= below or len(sources) >= END_GAME_SOURCES or source in sources:
+                continue
+            if sooner is None:
+                best = chunk
+                break
+            gained = min(sooner(other, chunk) for other in sources)
+            if gained > gain:
+                best, gain = chunk, gained
+        if best is None:
+            return None
+        self._assign(best, source)
+        return best, 1
 
     def claim(self, source: Hashable, chunk: int) -> bool:
         """The source is going to deliver this chunk after all; False if that is not missing any more."""

@@ -130,9 +130,13 @@ class SourcePool:
     def returned(self, peer: PeerId) -> None:
         """The peer has just come online (again): what failed before says nothing about now."""
         source = self._sources.get(peer)
-        if source is not None and source.state is SourceState.BACKING_OFF:
+        if source is None:
+            return
+        if source.state is SourceState.BACKING_OFF:
             source.failures = 0
             self._dial(source)
+        elif source.session is not None:
+            source.session.prove()
 
     def stop(self) -> None:
         self._stopped = True

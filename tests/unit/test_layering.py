@@ -21,6 +21,7 @@ PURE = (
     "napd.wire",
     "napd.peer.queue",
     "napd.peer.picker",
+    "napd.peer.throughput",
 )
 #: What pure modules never import.
 IMPURE = ("twisted", "os", "time", "random", "socket", "secrets", "threading", "subprocess", "sqlite3", "asyncio")

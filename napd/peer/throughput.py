@@ -1,0 +1,52 @@
+"""What a source gives while it owes us something. Pure: the caller brings the time.
+
+Time in which nothing was owed, in which it made us wait in its queue, or in which our own limit kept us from reading
+says nothing about a source and is not counted.
+"""
+
+from __future__ import annotations
+
+from attrs import define
+
+#: Busy seconds after which what was measured counts for half.
+HALF_LIFE_S = 1.0
+#: No step counts for more than this: a clock that jumps is ours (a late reactor), not the source's.
+LONGEST_STEP_S = 1.0
+#: There is no figure before so much has come, or so many busy seconds: a small file measures the round trip.
+LEAST_BYTES = 256 * 1024
+LEAST_S = 1.5
+#: Below this the clock says more than the source.
+_SHORTEST_S = 0.001
+
+
+@define
+class Throughput:
+    """Bytes over busy seconds, the latest counting most. `bytes` and `busy_s` are over the whole time."""
+
+    bytes: int = 0
+    busy_s: float = 0.0
+    _recent_bytes: float = 0.0
+    _recent_s: float = 0.0
+    _as_of: float = 0.0
+
+    def note(self, size: int, now: float, *, busy: bool) -> None:
+        """So many bytes have come; `busy`: something was owed since the last call."""
+        elapsed = min(max(0.0, now - self._as_of), LONGEST_STEP_S)
+        self._as_of = now
+        if busy and elapsed:
+            fade = 0.5 ** (elapsed / HALF_LIFE_S)
+            self._recent_bytes *= fade
+            self._recent_s = self._recent_s * fade + elapsed
+            self.busy_s += elapsed
+        self._recent_bytes += size
+        self.bytes += size
+
+    def skip(self, now: float) -> None:
+        """What happened since the last call does not count."""
+        self._as_of = now
+
+    def per_s(self) -> float | None:
+        """Bytes per busy second; None while there is too little to tell."""
+        if self.bytes < LEAST_BYTES and self.busy_s < LEAST_S:
+            return None
+        return self._recent_bytes / max(self._recent_s, _SHORTEST_S)
