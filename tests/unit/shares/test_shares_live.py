@@ -36,7 +36,7 @@ async def test_what_lies_there_is_listed(sharing: Sharing, folder: Path, eventua
     (folder / "Album").mkdir()
     (folder / "Album" / "song.mp3").write_bytes(b"la la la")
     await sharing.shares.add(folder, None, ())
-    await eventually(lambda: sharing.paths() == ["music/Album/song.mp3"])
+    await eventually(lambda: sharing.paths() == ["music/Album/song.mp3"] and sharing.row("music").state == "ok")
     (entry,) = sharing.entries()
     assert (entry.content, entry.size) == (content_of(b"la la la"), 8)
     row = sharing.row("music")
