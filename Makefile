@@ -1,6 +1,7 @@
 # make demo    watch an index and two peers at work
 # make test    all tests
 # make bench   what a transfer costs on this machine (prints a table, writes bench.json)
+# make bench-transfer   the same job beside nginx and curl, libtorrent and magic-wormhole, with what is aimed at
 # make lint    ruff and mypy
 # make clean   remove what these made
 #
@@ -11,7 +12,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS :=
 
-.PHONY: demo test bench lint clean help
+BASELINES := $(VENV)/baselines
+
+.PHONY: demo test bench bench-transfer lint clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +28,9 @@ test: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-transfer: $(VENV)/.installed $(BASELINES)/.installed
+	@$(BIN)/python -m tests.benchmarks.aims $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -52,3 +58,10 @@ $(VENV)/.installed-test: setup.cfg pyproject.toml | $(BIN)/python
 $(VENV)/.installed-dev: setup.cfg pyproject.toml | $(BIN)/python
 	$(INSTALL) --editable '.[test,dev]'
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
+
+# What cannot be installed is named by the benchmark, which goes on without it.
+$(BASELINES)/.installed: tests/benchmarks/baselines/requirements.txt | $(BIN)/python
+	@$(BIN)/python -m venv $(BASELINES)
+	-@while read -r wanted; do case $$wanted in '#'*) ;; *) \
+	  $(BASELINES)/bin/python -m pip install --quiet --disable-pip-version-check "$$wanted" ;; esac; done < $<
+	@touch $@

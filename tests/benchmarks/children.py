@@ -11,10 +11,14 @@ from tests.support.processes import environment
 
 
 class Child:
-    """``python -m tests.benchmarks.baselines.MODULE ARGUMENTS``, until the block ends."""
+    """``python -m tests.benchmarks.baselines.MODULE ARGUMENTS``, until the block ends.
 
-    def __init__(self, module: str, *arguments: object) -> None:
-        self._command = [sys.executable, "-m", f"tests.benchmarks.baselines.{module}", *map(str, arguments)]
+    :param python: which one; None: this one.
+    """
+
+    def __init__(self, module: str, *arguments: object, python: str | None = None) -> None:
+        name = f"tests.benchmarks.baselines.{module}"
+        self._command = [python or sys.executable, "-m", name, *map(str, arguments)]
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(

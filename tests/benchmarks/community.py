@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,27 +16,54 @@ from napctl.client import Client
 from tests.support.processes import DaemonProcess, IndexProcess, PeerProcess, Processes
 from tests.support.waiting import until
 
+from .usage import Spent, spent
+
 #: Seconds that anything here may take before it counts as broken; far above what it does take.
 PATIENCE_S = 900.0
 
 
+class TickingPeer(PeerProcess):
+    """One that writes down how late its reactor is, every 10 ms (`ticking`)."""
+
+    @property
+    def ticks(self) -> Path:
+        return self.folder / "ticks"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "tests.benchmarks.ticking", os.fspath(self.ticks), *super().command()[1:]]
+
+
 @frozen
 class Community:
+    """:ivar giver: the first of `givers`."""
+
     index: IndexProcess
-    giver: PeerProcess
+    givers: tuple[PeerProcess, ...]
     taker: PeerProcess
 
     @classmethod
-    def start(cls, processes: Processes, shared: Path) -> Community:
-        """The index, and both peers online; the giver has hashed and announced everything."""
+    def start(
+        cls, processes: Processes, *shared: Path | Sequence[Path], kind: type[PeerProcess] = PeerProcess
+    ) -> Community:
+        """The index, and all peers online; there is a giver for each of `shared`, which has hashed and announced it."""
         index = processes.index()
-        giver = PeerProcess(processes.folder / "giver", index=f"{index.address}#{index.id}", shares=[shared])
-        processes.keep(giver, start=True)
-        taker = processes.peer("taker", index=index)
+        address = f"{index.address}#{index.id}"
+        givers = []
+        expected = 0
+        for number, one in enumerate(shared, 1):
+            shares = [one] if isinstance(one, Path) else list(one)
+            name = "giver" if len(shared) == 1 else f"giver{number}"
+            giver = kind(processes.folder / name, index=address, shares=shares)
+            givers.append(processes.keep(giver, start=True))
+            expected += sum(path.is_file() for share in shares for path in share.rglob("*"))
+        taker = processes.keep(kind(processes.folder / "taker", index=address), start=True)
         taker.wait_for_event("index.connected")
-        expected = sum(path.is_file() for path in shared.rglob("*"))
         until(lambda: _listings(index) == expected, "everything announced", PATIENCE_S)
-        return cls(index, giver, taker)
+        return cls(index, tuple(givers), taker)
+
+    @property
+    def giver(self) -> PeerProcess:
+        return self.givers[0]
 
     @property
     def pids(self) -> tuple[int, int, int]:
@@ -57,6 +86,19 @@ class Community:
         outcome = self.taker.ctl("get", *contents, "--wait", timeout=PATIENCE_S)
         if outcome.status:
             raise RuntimeError(f"get ended with {outcome.status}: {outcome.stderr}\n{self.taker.tail()}")
+
+    def fetch(self, *contents: str) -> None:
+        """The same without the price of a `napctl`: from the request on the control socket to the daemon's word."""
+        with Client(os.fspath(self.taker.socket), PATIENCE_S) as client:
+            got = msgspec.json.decode(client.call("get", {"results": contents}))
+            ids = ",".join(str(one["id"]) for one in got["downloads"])
+            ended = msgspec.json.decode(client.call("queue.wait", {"selectors": [ids]}))
+        if any(one["state"] != "done" for one in ended["downloads"]):
+            raise RuntimeError(f"not all is done\n{self.taker.tail()}")
+
+    def spent_fetching(self, *contents: str) -> Spent:
+        """What that takes, and what the giver, the taker and the index use."""
+        return spent(self.pids, lambda: self.fetch(*contents))
 
     def clear(self) -> None:
         """The taker has nothing any more."""

@@ -23,7 +23,7 @@ def document(
         "load_before": load,
         "scale": dict(scale),
         "sections": [
-            {"title": section.title, "figures": [_figure(figure) for figure in section.measured()]}
+            {"title": section.title, "figures": [figure_document(figure) for figure in section.measured()]}
             for section in sections
         ],
     }
@@ -36,8 +36,7 @@ def to_json(written: Mapping[str, Any]) -> str:
 def table(sections: Iterable[Section]) -> str:
     """Plain text; each section under its title, the columns of all aligned."""
     titled = [(section.title, [_cells(figure) for figure in section.measured()]) for section in sections]
-    rows = [_HEADINGS, *(cells for _, section in titled for cells in section)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    widths = _widths([_HEADINGS, *(cells for _, section in titled for cells in section)])
     lines = [_line(_HEADINGS, widths)]
     for title, section in titled:
         if section:
@@ -45,7 +44,17 @@ def table(sections: Iterable[Section]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """One table: the first and the last column to the left, those between to the right."""
+    widths = _widths(rows)
+    return "".join(_line(row, widths) + "\n" for row in rows)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def figure_document(figure: Figure) -> dict[str, Any]:
     return {
         "name": figure.name,
         "unit": figure.unit,
@@ -62,8 +71,8 @@ def _cells(figure: Figure) -> tuple[str, ...]:
     only_one = len(figure.samples) == 1
     return (
         f"  {figure.name}",
-        f"{_shown(figure.median)} {figure.unit}",
-        "" if only_one else f"{_shown(figure.low)} – {_shown(figure.high)}",
+        f"{shown(figure.median)} {figure.unit}",
+        "" if only_one else f"{shown(figure.low)} – {shown(figure.high)}",
         "" if figure.rate is None else f"{figure.rate:,.0f}",
         ", ".join(f"{ratio.value:.2f} × {ratio.to}" for ratio in figure.ratios),
     )
@@ -75,7 +84,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([first.ljust(widths[0]), *right, last]).rstrip()
 
 
-def _shown(value: float) -> str:
+def shown(value: float) -> str:
     """Three digits that count."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"

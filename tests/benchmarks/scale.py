@@ -53,10 +53,10 @@ def read_scale(arguments: Sequence[str], environment: Mapping[str, str]) -> Scal
         text = environment.get(variable) or default
         parser.add_argument(f"--{name}", type=kind, default=text, help=f"{meaning} (${variable}; {default})")
 
-    add("size", _size, "1GiB", "of the large file, and of the tree that is scanned")
-    add("files", _count, "2000", "small files")
-    add("file-size", _size, "16KiB", "of each small file")
-    add("rounds", _count, "5", "times that each thing is measured")
+    add("size", size, "1GiB", "of the large file, and of the tree that is scanned")
+    add("files", count, "2000", "small files")
+    add("file-size", size, "16KiB", "of each small file")
+    add("rounds", count, "5", "times that each thing is measured")
     add("parts", _parts, ",".join(PARTS), "what to measure")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where to work; four SIZE")
     parser.add_argument("--output", type=Path, default=Path("bench.json"), help="bench.json")
@@ -67,17 +67,17 @@ def scale_of_environment(arguments: Sequence[str]) -> Scale:
     return read_scale(arguments, os.environ)
 
 
-def _size(text: str) -> int:
+def size(text: str) -> int:
     try:
-        size = parse_size(text)
+        bytes_ = parse_size(text)
     except Misuse as error:
         raise argparse.ArgumentTypeError(f"{error.message}: {error.hint}") from error
-    if size < 1:
+    if bytes_ < 1:
         raise argparse.ArgumentTypeError("at least a byte")
-    return size
+    return bytes_
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return int(text)

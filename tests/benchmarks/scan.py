@@ -20,6 +20,9 @@ from .files import random_tree, warm
 from .scale import MIB, Scale
 from .usage import spent
 
+#: Seconds between two looks whether all is hashed.
+LOOK_EVERY_S = 0.002
+
 
 @define
 class Scan:
@@ -46,23 +49,25 @@ class Scan:
             with Child("hashing", tree) as child:
                 child.hear()
                 hashing.add(spent([child.pid], child.go).wall_s)
-            napd.add(self._scanned(tree, count, number))
+            napd.add(scanned_s(self.folder, tree, count, number))
 
-    def _scanned(self, tree: Path, count: int, number: int) -> float:
-        """By a new peer each time: one that has seen the files before remembers their hashes."""
-        processes = Processes(self.folder)
-        peer = PeerProcess(self.folder / f"peer{number}", shares=[])
-        try:
-            processes.keep(peer, start=True)
 
-            def work() -> None:
-                ask(peer, "share.add", directory=os.fspath(tree))
-                until(lambda: self._through(ask(peer, "status"), count), "everything hashed", PATIENCE_S)
+def scanned_s(folder: Path, tree: Path, count: int, number: int) -> float:
+    """By a new peer each time: one that has seen the files before remembers their hashes."""
+    processes = Processes(folder)
+    peer = PeerProcess(folder / f"peer{number}", shares=[])
+    try:
+        processes.keep(peer, start=True)
 
-            return spent([peer.process.pid], work).wall_s
-        finally:
-            processes.stop()
+        def work() -> None:
+            ask(peer, "share.add", directory=os.fspath(tree))
+            until(lambda: _through(ask(peer, "status"), count), "everything hashed", PATIENCE_S, LOOK_EVERY_S)
 
-    def _through(self, status: Any, count: int) -> bool:
-        shares = status["shares"]
-        return bool(shares["listings"] == count and shares["hashing"] == 0)
+        return spent([peer.process.pid], work).wall_s
+    finally:
+        processes.stop()
+
+
+def _through(status: Any, count: int) -> bool:
+    shares = status["shares"]
+    return bool(shares["listings"] == count and shares["hashing"] == 0)

@@ -15,7 +15,7 @@ from tests.support.processes import Processes
 
 from .children import Child
 from .community import Community
-from .figures import Section
+from .figures import Figure, Section
 from .files import small_files, warm
 from .scale import Scale
 from .usage import resident_bytes, spent
@@ -27,10 +27,13 @@ class SmallFiles:
     folder: Path
     said: Callable[[str], None]
     time: Section = field(init=False)
+    napd: Figure = field(init=False)
     use: Section = field(init=False, factory=lambda: Section("What the small files take"))
 
     def __attrs_post_init__(self) -> None:
         self.time = Section(f"{self.scale.files:,} files of {self.scale.file_size / 1024:,.0f} KiB")
+        alone = self.time.figure("one after another, synced, without napd", "files/s")
+        self.napd = self.time.figure("napd", "files/s", alone)
 
     @property
     def sections(self) -> list[Section]:
@@ -41,8 +44,7 @@ class SmallFiles:
         shared = self.folder / "shared"
         small_files(shared, count, self.scale.file_size, Random(3))
         warm(shared)
-        alone = self.time.figure("one after another, synced, without napd", "files/s")
-        napd = self.time.figure("napd", "files/s", alone)
+        (alone,) = self.napd.against
         cpu = {name: self.use.figure(f"CPU, {name}", "ms/file") for name in ("giver", "taker", "index")}
         processes = Processes(self.folder)
         try:
@@ -57,8 +59,8 @@ class SmallFiles:
                 os.sync()
                 alone.add(count / self._kept_alone(shared))
                 os.sync()
-                took = spent(community.pids, lambda: community.get(*contents))
-                napd.add(count / took.wall_s)
+                took = community.spent_fetching(*contents)
+                self.napd.add(count / took.wall_s)
                 for figure, used in zip(cpu.values(), took.cpu_s, strict=True):
                     figure.add(used * 1000 / count)
                 if number == 0:

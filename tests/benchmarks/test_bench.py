@@ -9,11 +9,15 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from twisted.internet.task import Clock
 
 from tests.benchmarks import report
+from tests.benchmarks.aims.rows import Row, at_least, at_most
+from tests.benchmarks.aims.setting import read_setting
 from tests.benchmarks.figures import Section
 from tests.benchmarks.files import random_tree
 from tests.benchmarks.scale import MIB, read_scale
+from tests.benchmarks.ticking import Ticks, late_ms
 from tests.support.processes import ROOT, environment
 
 
@@ -100,3 +104,66 @@ def test_a_small_run_measures_every_part(tmp_path_factory: pytest.TempPathFactor
     assert {"napd", "Twisted TLS copy", "plain TCP copy", "hashing alone, one thread", "napctl status"} <= names
     assert str(folder) not in written.read_text()
     assert [path.name for path in folder.iterdir()] == ["bench.json"]
+
+
+@pytest.mark.slow
+def test_a_quick_run_against_others_names_what_is_absent_and_shows_each_aim(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("b")
+    written = folder / "aims.json"
+    nothing = folder / "bin"
+    nothing.mkdir()
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "tests.benchmarks.aims",
+            "--folder", str(folder), "--disk", str(folder), "--output", str(written),
+        ],
+        env=environment(QUICK="1", ONLY="nginx,scan,resume", PATH=str(nothing)),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(written.read_text())["rows"]}
+    against = rows["whole job, against nginx → curl"]
+    assert against["skipped"] == "not installed: nginx, curl, openssl"
+    assert (against["aim"], against["reached"]) == ({"sign": "≥", "value": 1.3}, None)
+    assert sum(row["skipped"] == "not installed: b3sum" for row in rows.values()) == 3
+    measured = rows["CPU seconds per GB, sender"]
+    assert measured["median"] > 0 and measured["aim"] == {"sign": "≤", "value": 0.7}
+    line = next(line for line in done.stdout.splitlines() if line.startswith(against["name"]))
+    assert "≥ 1.3 ×" in line and "skipped: not installed: nginx" in line
+    assert sum("time to first request" in line for line in done.stdout.splitlines()) == 1
+    assert str(folder) not in written.read_text()
+    assert sorted(path.name for path in folder.iterdir()) == ["aims.json", "bin"]
+
+
+def test_a_row_is_reached_from_the_right_side_and_unknown_without_a_figure() -> None:
+    faster, slower = Row.of("rate", "×", at_least(1.3)), Row.of("memory", "MB", at_most(200))
+    assert faster.reached is None
+    for row, samples in ((faster, (1.2, 1.3, 9.0)), (slower, (199.0, 201.0, 203.0))):
+        for sample in samples:
+            row.add(sample)
+    assert (faster.reached, slower.reached) == (True, False)
+
+
+def test_each_part_can_be_chosen_and_a_misspelt_one_is_a_usage_error() -> None:
+    assert read_setting(["--only", "scan,resume"], {"QUICK": "1"}).only == ("scan", "resume")
+    with pytest.raises(SystemExit) as ended:
+        read_setting([], {"ONLY": "nginx,torrent"})
+    assert ended.value.code == 2
+
+
+def test_ticks_that_a_held_reactor_missed_count_each_with_its_own_lateness(tmp_path: Path) -> None:
+    clock = Clock()
+    ticks = Ticks(str(tmp_path / "ticks"), clock, clock.seconds)
+    ticks.begin()
+    clock.advance(0.0355)
+    clock.advance(0.015)
+
+    late = late_ms(tmp_path / "ticks", 0.001, 1.0)
+    assert [round(one, 1) for one in late] == [25.5, 15.5, 5.5, 10.5, 0.5]

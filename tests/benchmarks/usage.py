@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import clock_gettime, perf_counter
@@ -52,3 +54,19 @@ def spent(pids: Sequence[int], work: Callable[[], object]) -> Spent:
     work()
     wall_s = perf_counter() - began
     return Spent(wall_s, tuple(cpu_s(pid) - used for pid, used in zip(pids, before, strict=True)))
+
+
+def spent_by_command(pids: Sequence[int], command: Sequence[str]) -> Spent:
+    """The same for a command that runs to its end: its own use comes last."""
+    used: list[float] = []
+
+    def work() -> None:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise RuntimeError(f"{command[0]} ended with {process.returncode}")
+        used.append(usage.ru_utime + usage.ru_stime)
+
+    took = spent(pids, work)
+    return Spent(took.wall_s, (*took.cpu_s, *used))
