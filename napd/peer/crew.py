@@ -51,6 +51,13 @@ class Conduct(Protocol):
         """This peer is not asked for this content again for a while."""
 
     def is_banned(self, item: Item, peer: PeerId) -> bool: ...
+    def rejected(self, item: Item, peer: PeerId) -> bool:
+        """A chunk of its was wrong, which puts it on parole; returns whether it was before, and is to be banned."""
+
+    def accepted(self, item: Item, peer: PeerId) -> bool:
+        """A chunk of its was good; returns whether it is still on parole."""
+
+    def on_parole(self, item: Item, peer: PeerId) -> bool: ...
 
 
 class Crew:
@@ -126,6 +133,7 @@ class Crew:
         if self.over or source.peer in self.lanes or source.peer not in self._wanted:
             return
         lane = Lane(self, source, self._item.content, self._item.transfer)
+        lane.alone = self._conduct.on_parole(self._item, source.peer)
         self.lanes[source.peer] = lane
         if self._look is None:
             self._look = self._clock.callLater(LOOK_S, self._look_at_all)
@@ -247,16 +255,28 @@ class Crew:
 
     def chunk_good(self, lane: Lane, chunk: int) -> None:
         """It was checked and written; whoever else was asked for it need not send it."""
-        lane.source.failures = 0
+        self._sources.served(lane.source)
+        lane.alone = self._conduct.accepted(self._item, lane.source.peer)
         for other in self._received.picker.verified(chunk):
             if other is not lane and isinstance(other, Lane):
                 other.unwanted()
 
     def chunk_wrong(self, lane: Lane, chunk: int) -> None:
-        """It is not what its digest says: its source is charged with it."""
+        """It is not what its digest says: its source is charged with it, by parole first and then by a ban."""
+        peer = lane.source.peer
         self.emit("download.chunk_rejected", lane, chunk=chunk)
-        self.lane_failed(lane, SourceFailed("it sent a wrong chunk", code="integrity"))
-        # The lane may have failed already, with this chunk the last that was still being looked at.
+        self._sources.misbehaved(lane.source)
+        ban = self._conduct.rejected(self._item, peer)
+        current = self.lanes.get(peer) is lane
+        failure = SourceFailed("it sent wrong chunks", code="integrity")
+        if ban and current:
+            self.lane_failed(lane, failure)
+        elif ban:
+            self._conduct.ban(self._item, peer, failure)
+        elif current:
+            lane.reject(chunk)
+            self.feed_all()
+        # The lane may have gone already, with this chunk the last that was still being looked at.
         self.judge()
 
     def emit(self, event: str, lane: Lane, message: str | None = None, **fields: Any) -> None:

@@ -166,7 +166,7 @@ class Downloads:
             items.append(item)
         await self._settle(before, items, added)
         for item in new:
-            self._turns.prospects.pardon(item.content)
+            self._turns.pardon(item)
         self._turns.seek(new)
         for item in new:
             self._record.emit(
@@ -197,7 +197,7 @@ class Downloads:
     async def retry(self, items: Iterable[Item]) -> None:
         chosen = list(items)
         for item in chosen:
-            self._turns.prospects.pardon(item.content)
+            self._turns.pardon(item)
         for item in await self._change(chosen, self.queue.retry):
             self._record.emit("download.resumed", item)
 

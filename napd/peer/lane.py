@@ -170,6 +170,13 @@ class Lane:
             if not request.left:
                 del self._requests[request.id]
 
+    def reject(self, chunk: int) -> None:
+        """It sent this one wrong: from now on it is asked for one at a time, so that little is lost."""
+        self.alone = True
+        if self._picker is not None:
+            self._picker.release(self, chunk)
+        self.trim()
+
     def unwanted(self) -> None:
         """Somebody else delivered what it was asked for: cancel the requests of which nothing else is left."""
         session = self.source.session

@@ -5,27 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from ..discovery.interface import Discovery, Holders
 from ..errors import SourceFailed
 from ..model import ContentId, PeerId
+from .standings import Standings
 
-#: Seconds that a source is left alone for a content after a wrong chunk or manifest, and after a mere refusal.
-LIAR_BAN_S = 3600.0
-REFUSAL_BAN_S = 30.0
 #: Contents that discovery is asked about; those further back in the queue are asked about as it moves up.
 MAX_SOUGHT = 10_000
 #: Contents that move up at once.
 BACKLOG_STEP = 500
-
-
-@frozen
-class _Ban:
-    until: float
-    code: str
 
 
 @define(eq=False)
@@ -36,14 +28,14 @@ class _Waiting:
 
 @define
 class Prospects:
-    """Holders of each sought content, and bans of a peer for a content."""
+    """Holders of each sought content, and how they stand with it."""
 
     _clock: IReactorTime
     _discovery: Discovery
     _holders: dict[ContentId, Holders] = field(factory=dict)
     _sought: set[ContentId] = field(factory=set)
     _backlog: dict[ContentId, None] = field(factory=dict)
-    _bans: dict[tuple[ContentId, PeerId], _Ban] = field(factory=dict)
+    standings: Standings = field(factory=Standings)
     _waiting: list[_Waiting] = field(factory=list)
 
     def seek(self, contents: Iterable[ContentId]) -> None:
@@ -91,10 +83,7 @@ class Prospects:
         self._holders[found.content] = found
         new = {holder.peer for holder in found.holders if (holder.peer, holder.addresses) not in known}
         for peer in new:
-            # Whoever comes back may have changed; a liar's ban stays.
-            ban = self._bans.get((found.content, peer))
-            if ban is not None and ban.code != "integrity":
-                del self._bans[found.content, peer]
+            self.standings.came_back(found.content, peer)
         return new
 
     def tell_waiting(self, content: ContentId) -> None:
@@ -125,19 +114,20 @@ class Prospects:
             holder.addresses and self.ban_code(content, holder.peer) is None for holder in found.holders
         )
 
+    def look_for_mercy(self, content: ContentId) -> None:
+        """If nobody but liars is left who could serve it, those whose wait is over are tried again, on parole."""
+        found = self._holders.get(content)
+        if found is not None and not self.usable(content):
+            for holder in found.holders:
+                self.standings.have_mercy(content, holder.peer, self._clock.seconds())
+
     def ban(self, content: ContentId, peer: PeerId, failure: SourceFailed) -> None:
-        seconds = LIAR_BAN_S if failure.code == "integrity" else REFUSAL_BAN_S
-        self._bans[content, peer] = _Ban(self._clock.seconds() + seconds, failure.code)
+        self.standings.ban(content, peer, failure.code, self._clock.seconds())
 
     def ban_code(self, content: ContentId, peer: PeerId) -> str | None:
         """Why this peer is not asked for this content at present."""
-        ban = self._bans.get((content, peer))
-        if ban is not None and ban.until <= self._clock.seconds():
-            del self._bans[content, peer]
-            ban = None
-        return None if ban is None else ban.code
+        return self.standings.ban_code(content, peer, self._clock.seconds())
 
     def pardon(self, content: ContentId) -> None:
         """A person wants it tried again with everybody."""
-        for key in [key for key in self._bans if key[0] == content]:
-            del self._bans[key]
+        self.standings.pardon(content)

@@ -6,13 +6,13 @@ source goes through the source's `FetchSession`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from random import Random
 from typing import Protocol
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..background import Background
@@ -23,12 +23,11 @@ from ..net.dial import Dialler
 from ..net.link import SecureLink
 from ..net.pacing import Pacer
 from ..wire import peer as wire
+from .addresses import Addresses
+from .dialling import Dialling
 from .fetching import FetchSession
 from .rates import RateMeter
 
-#: First wait after a failure, doubled each time up to the last; then spread by ± a quarter.
-FIRST_BACK_OFF_S = 1.0
-LAST_BACK_OFF_S = 60.0
 #: Seconds that a link without a user is kept for the next download.
 KEEP_IDLE_S = 10.0
 
@@ -53,7 +52,7 @@ class SourceUser(Protocol):
 
 @define(eq=False)
 class Source:
-    """One other peer. `retry_at` is on the clock's scale; `failures` counts since it last served."""
+    """One other peer. `retry_at` is on the clock's scale; `address`: where it was met last."""
 
     peer: PeerId
     user: str
@@ -61,7 +60,7 @@ class Source:
     state: SourceState = SourceState.IDLE
     session: FetchSession | None = None
     failure: SourceFailed | None = None
-    failures: int = 0
+    address: str | None = None
     retry_at: float = 0.0
     meter: RateMeter = field(factory=RateMeter)
     users: list[SourceUser] = field(factory=list)
@@ -97,6 +96,7 @@ class SourcePool:
         self._pacer = pacer
         self._background = background
         self._sources: dict[PeerId, Source] = {}
+        self._addresses = Addresses()
         self._stopped = False
 
     def source(self, peer: PeerId) -> Source | None:
@@ -132,11 +132,19 @@ class SourcePool:
         source = self._sources.get(peer)
         if source is None:
             return
+        self._addresses.forgive(source.addresses)
         if source.state is SourceState.BACKING_OFF:
-            source.failures = 0
             self._dial(source)
         elif source.session is not None:
             source.session.prove()
+
+    def served(self, source: Source) -> None:
+        """It gave something good: what failed before is forgotten."""
+        if source.address is not None:
+            self._addresses.served(source.address)
+
+    def misbehaved(self, source: Source) -> None:
+        """It gave something wrong."""
 
     def stop(self) -> None:
         self._stopped = True
@@ -157,26 +165,34 @@ class SourcePool:
             for user in list(source.users):
                 user.source_lost(source, source.failure)
             return
-        source.state = SourceState.CONNECTING
-        self._background.start(f"dialling {source.peer}", self._connect(source))
-
-    async def _connect(self, source: Source) -> None:
-        """Try the addresses in turn until one leads to a source that admits us."""
-        failure: NapError = SourceFailed("it has no address", code="unreachable")
-        for address in source.addresses:
-            try:
-                source.session = await self._open(source, address)
-            except NapError as error:
-                failure = error
-                continue
-            source.state = SourceState.READY
-            source.failure = None
-            if not source.users:
-                self._set_timer(source, KEEP_IDLE_S, self._close_idle)
-            for user in list(source.users):
-                user.source_ready(source)
+        usable = self._addresses.usable(source.addresses, self._clock.seconds())
+        if not usable:
+            self._back_off(source)
             return
-        self._lost(source, _as_source_failure(failure))
+        source.state = SourceState.CONNECTING
+        self._background.start(f"dialling {source.peer}", self._connect(source, usable))
+
+    async def _connect(self, source: Source, addresses: Sequence[str]) -> None:
+        """Try these until one leads to a source that admits us."""
+
+        def failed(address: str, error: NapError) -> None:
+            self._addresses.failed(address, self._clock.seconds(), self._rng.uniform(0.75, 1.25))
+
+        def begin(address: str) -> Deferred[FetchSession]:
+            return Deferred.fromCoroutine(self._open(source, address))
+
+        dialling = Dialling(self._clock, addresses, begin, failed)
+        try:
+            source.address, source.session = await dialling.start()
+        except NapError as error:
+            self._lost(source, _as_source_failure(error))
+            return
+        source.state = SourceState.READY
+        source.failure = None
+        if not source.users:
+            self._set_timer(source, KEEP_IDLE_S, self._close_idle)
+        for user in list(source.users):
+            user.source_ready(source)
 
     async def _open(self, source: Source, address: str) -> FetchSession:
         opened: Deferred[FetchSession] = Deferred()
@@ -189,13 +205,19 @@ class SourcePool:
             if not opened.called:
                 opened.errback(reason)
             elif source.session is session:
+                failed = self._clock.seconds(), self._rng.uniform(0.75, 1.25)
+                self._addresses.failed(address, *failed)
                 self._lost(source, _as_source_failure(reason))
 
         session = FetchSession(self._clock, self._agent, self._ticket, self._pacer, ready, ended)
         link = SecureLink(self._clock, session, wire.ALPN, expected=source.peer)
         session.attach(link)
-        await self._dialler.dial(address, wire.ALPN, lambda: link)
-        return await opened
+        try:
+            await self._dialler.dial(address, wire.ALPN, lambda: link)
+            return await opened
+        except CancelledError:
+            session.close()
+            raise
 
     # --- Losing ----------------------------------------------------------------------------------
 
@@ -204,16 +226,17 @@ class SourcePool:
         source.failure = source.failure or failure
         source.state = SourceState.IDLE
         if source.users:
-            source.failures += 1
-            wait = min(LAST_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** (source.failures - 1))
-            wait *= self._rng.uniform(0.75, 1.25)
-            source.state = SourceState.BACKING_OFF
-            source.retry_at = self._clock.seconds() + wait
-            self._set_timer(source, wait, self._retry)
+            self._back_off(source)
         for user in list(source.users):
             user.source_lost(source, source.failure)
         if not source.users:
             self._forget(source)
+
+    def _back_off(self, source: Source) -> None:
+        """Until the first of its addresses may be tried again."""
+        source.state = SourceState.BACKING_OFF
+        source.retry_at = self._addresses.retry_at(source.addresses)
+        self._set_timer(source, max(0.0, source.retry_at - self._clock.seconds()), self._retry)
 
     def _retry(self, source: Source) -> None:
         source.timer = None

@@ -152,6 +152,13 @@ class Turns:
         if item.state is not DownloadState.DONE and not item.new:
             await self._runs.remove_partial(item)
 
+    def pardon(self, item: Item) -> None:
+        """A person wants it tried again at once, with everybody."""
+        self.prospects.pardon(item.content)
+        found = self.prospects.holders(item.content)
+        for holder in () if found is None else found.holders:
+            self._sources.returned(holder.peer)
+
     def forget(self, item: Item) -> None:
         """It is not listed any more."""
         self._served_by.pop(item.id, None)
@@ -173,6 +180,15 @@ class Turns:
 
     def is_banned(self, item: Item, peer: PeerId) -> bool:
         return self.prospects.ban_code(item.content, peer) is not None
+
+    def rejected(self, item: Item, peer: PeerId) -> bool:
+        return self.prospects.standings.rejected(item.content, peer)
+
+    def accepted(self, item: Item, peer: PeerId) -> bool:
+        return self.prospects.standings.accepted(item.content, peer)
+
+    def on_parole(self, item: Item, peer: PeerId) -> bool:
+        return self.prospects.standings.on_parole(item.content, peer)
 
     def no_source(self, item: Item) -> None:
         if item.state is DownloadState.ACTIVE:
@@ -254,6 +270,7 @@ class Turns:
     def _retry(self, item: Item) -> None:
         if item.state is not DownloadState.WAITING:
             return
+        self.prospects.look_for_mercy(item.content)
         if self.prospects.usable(item.content):
             self._source_appeared(item)
         else:

@@ -22,6 +22,8 @@ PURE = (
     "napd.peer.queue",
     "napd.peer.picker",
     "napd.peer.throughput",
+    "napd.peer.standings",
+    "napd.peer.addresses",
 )
 #: What pure modules never import.
 IMPURE = ("twisted", "os", "time", "random", "socket", "secrets", "threading", "subprocess", "sqlite3", "asyncio")

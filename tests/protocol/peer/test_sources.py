@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from random import Random
 
 import pytest
 from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from napd.background import Background
@@ -16,9 +17,11 @@ from napd.errors import SourceFailed
 from napd.net.identity import Identity, new_identity
 from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
-from napd.peer.sources import KEEP_IDLE_S, LAST_BACK_OFF_S, Source, SourcePool, SourceState
+from napd.peer.addresses import LAST_BACK_OFF_S
+from napd.peer.dialling import HEAD_START_S, MAX_ATTEMPTS
+from napd.peer.sources import KEEP_IDLE_S, Source, SourcePool, SourceState
 from napd.wire import peer as wire
-from tests.support.memory import MemoryNetwork, settle
+from tests.support.memory import MemoryDialler, MemoryNetwork, settle
 from tests.support.scripted_peer import HELLO, ScriptedPeer, scripted_source
 
 BOB = new_identity()
@@ -200,3 +203,58 @@ def test_stopping_closes_every_link_and_dials_no_more(rig: Rig) -> None:
     assert len(user.lost) == 1
     assert len(rig.links) == 1
     assert rig.clock.getDelayedCalls() == []
+
+
+@define(eq=False)
+class Slow:
+    """A dialler behind which some addresses never answer."""
+
+    dialler: MemoryDialler
+    mute: set[str]
+    under_way: list[str] = field(factory=list)
+    most: int = 0
+
+    async def dial(self, address: str, alpn: bytes, build: Callable[[], SecureLink]) -> None:
+        self.under_way.append(address)
+        self.most = max(self.most, len(self.under_way))
+        try:
+            if address in self.mute:
+                await Deferred()
+            await self.dialler.dial(address, alpn, build)
+        finally:
+            self.under_way.remove(address)
+
+
+def test_an_address_that_does_not_answer_delays_the_next_by_a_moment_only(rig: Rig) -> None:
+    slow = rig.pool._dialler = Slow(rig.dialler, {"a.example:1", "b.example:2"})
+    rig.serve("c.example:3")
+    _, user = rig.join("a.example:1", "b.example:2", "c.example:3")
+    assert slow.under_way == ["a.example:1"]
+    rig.pass_time(HEAD_START_S + 0.5)
+    assert slow.under_way == ["a.example:1", "b.example:2"]
+    rig.pass_time(5)
+    assert slow.most == MAX_ATTEMPTS
+    assert user.ready == []
+
+
+def test_the_second_address_is_used_and_the_attempt_at_the_first_is_given_up(rig: Rig) -> None:
+    slow = rig.pool._dialler = Slow(rig.dialler, {"a.example:1"})
+    rig.serve("b.example:2")
+    source, user = rig.join("a.example:1", "b.example:2")
+    rig.pass_time(HEAD_START_S + 0.5)
+    assert user.ready == [source]
+    assert slow.under_way == []
+
+
+def test_the_back_off_from_an_address_outlives_the_source_that_was_met_there(rig: Rig) -> None:
+    source, user = rig.join("a.example:1")
+    for _ in range(4):
+        rig.pass_time(10)
+    tried = len(rig.dialler.dialled)
+    rig.pool.leave(source, user)
+    rig.pass_time(120)
+    source, user = rig.join("a.example:1")
+    rig.pool.leave(source, user)
+    again, _ = rig.join("a.example:1")
+    assert len(rig.dialler.dialled) == tried + 1
+    assert again.state is SourceState.BACKING_OFF

@@ -6,8 +6,9 @@ import re
 from typing import get_args
 
 from napd.peer import fetching, lane, outlet, serving, sources
-from napd.peer.prospects import LIAR_BAN_S, REFUSAL_BAN_S
+from napd.peer.addresses import LAST_BACK_OFF_S
 from napd.peer.sources import SourceState
+from napd.peer.standings import LIAR_BAN_S, MERCY_S, PAROLE_CHUNKS, REFUSAL_BAN_S
 from napd.wire import peer as wire
 from tests.support.processes import ROOT
 
@@ -61,7 +62,12 @@ def test_figures_are_those_of_the_code() -> None:
     assert f"up to {wire.MAX_OUTSTANDING}" in PROTOCOL
     assert f"{outlet.UNREAD_S:.0f} s" in PROTOCOL
     assert f"| 1…{wire.MAX_RUN} (1) |" in PROTOCOL
-    assert (LIAR_BAN_S, REFUSAL_BAN_S, sources.LAST_BACK_OFF_S) == (3600, 30, 60)
+    assert (LIAR_BAN_S, REFUSAL_BAN_S, LAST_BACK_OFF_S) == (3600, 30, 60)
     assert "for an hour" in SOURCES
     assert "for 30 s" in SOURCES
     assert "up to 60 s" in SOURCES
+    assert f"{PAROLE_CHUNKS} good" in SOURCES
+    assert f"after {MERCY_S:.0f} s" in SOURCES
+    assert f"{fetching.DOUBT_S} s" in SOURCES
+    assert f"sent no byte for {fetching.STALL_S:.0f} s" in SOURCES
+    assert f"for {fetching.PROOF_S:.0f} s after" in SOURCES
