@@ -119,10 +119,14 @@ class PeerControl:
         gone.addCallbacks(lambda _: reading.stop(), lambda failure: failure.trap(CancelledError))
         said = 0
         try:
-            while data := await reading.next():
+            data = await reading.next()
+            while data:
                 caller.push("bytes", documents.BytesDocument(params.offset + said, data))
                 said += len(data)
+                # The next piece is read while this one is taken.
+                coming = Deferred.fromCoroutine(reading.next())
                 await caller.when_read()
+                data = await coming
         finally:
             gone.cancel()
             await reading.close()
