@@ -19,10 +19,12 @@ ID = "a2" * 26
 
 
 @pytest.fixture
-def around(tmp_path: Path) -> Surroundings:
-    home = tmp_path / "home"
+def around(tmp_path_factory: pytest.TempPathFactory) -> Surroundings:
+    """In a directory of a short name: a control socket's path is limited to 107 bytes."""
+    directory = tmp_path_factory.mktemp("s")
+    home = directory / "home"
     home.mkdir()
-    return Surroundings({"HOME": str(home)}, tmp_path, "Ada")
+    return Surroundings({"HOME": str(home)}, directory, "Ada")
 
 
 def peer(around: Surroundings, **written: str | list[str]) -> dict[str, Any]:
