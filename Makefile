@@ -2,6 +2,7 @@
 # make test    all tests
 # make bench   what a transfer costs on this machine (prints a table, writes bench.json)
 # make bench-transfer   the same job beside nginx and curl, libtorrent and magic-wormhole, with what is aimed at
+# make simulate SEEDS=1000   swarms on a virtual clock, each decided by its seed (FIRST=… begins elsewhere)
 # make lint    ruff and mypy
 # make clean   remove what these made
 #
@@ -11,10 +12,12 @@
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS :=
+SEEDS := 200
+FIRST := 1
 
 BASELINES := $(VENV)/baselines
 
-.PHONY: demo test bench bench-transfer lint clean help
+.PHONY: demo test bench bench-transfer simulate lint clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +34,9 @@ bench: $(VENV)/.installed
 
 bench-transfer: $(VENV)/.installed $(BASELINES)/.installed
 	@$(BIN)/python -m tests.benchmarks.aims $(ARGS)
+
+simulate: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -26,6 +26,7 @@ from napd.content.manifest import Manifest, manifest_of
 from napd.discovery.interface import Holder, Holders, Identity, LinkState, LinkStatus, Seeker
 from napd.errors import NapError, Unreachable
 from napd.model import ContentId, PeerId, Priority
+from napd.net.dial import Dialler
 from napd.net.identity import Identity as Key
 from napd.net.identity import new_identity
 from napd.net.link import SecureLink
@@ -264,7 +265,7 @@ class Node:
         self.directory = directory
         self.key: Key = new_identity()
         self.address = f"{user}.example:6700"
-        self.library = Library(directory / "shared")
+        self.library = self.make_library()
         self.disk = disk or Disk()
         self.said: list[Event] = []
         self.faults: list[str] = []
@@ -279,19 +280,19 @@ class Node:
 
     def start(self) -> None:
         """Also after `crash`: everything is read from the disk again."""
-        clock, rng, now = self.clock, Random(self.user), lambda: EPOCH + self.clock.seconds()
-        events = Events(now)
+        clock, rng, now = self.clock, self.make_chance(), lambda: EPOCH + self.clock.seconds()
+        events = self._events = Events(now)
         events.listen(self.said.append)
         background = Background(lambda name, failure: self.faults.append(f"{name}: {failure.getTraceback()}"))
-        work = self._work = Work(clock)
-        self._connection = open_database(self.directory / "queue.sqlite", SCHEMA, synchronous="OFF")
-        journal = self.journal = Journal(self._connection, work)
+        self._background = background
+        work = self._work = self.make_work()
+        journal = self.journal = self.open_journal()
         queue = Queue()
         items, next_id = journal.load()
         queue.restore(items)
         queue.next_id = max(queue.next_id, next_id)
-        self.discovery = TownDiscovery(self.town, self)
-        dialler = self.network.dialler(f"{self.user}.example", self.key)
+        self.discovery = self.make_discovery()
+        dialler = self.make_dialler()
         self.up = Pacer(clock)
         self.down = Pacer(clock)
         self.sources = SourcePool(
@@ -328,11 +329,35 @@ class Node:
             pacer=self.up,
             slots=self._slots,
         )
-        self._background = background
-        self.online = True
-        self.network.listen(self.address, self.key, {peer_wire.ALPN: self._serve})
+        self.go_online()
+
+    # --- What a simulation replaces --------------------------------------------------------------
+
+    def make_library(self) -> Library:
+        return Library(self.directory / "shared")
+
+    def make_chance(self) -> Random:
+        return Random(self.user)
+
+    def make_work(self) -> Work:
+        return Work(self.clock)
+
+    def open_journal(self) -> Journal:
+        self._connection = open_database(self.directory / "queue.sqlite", SCHEMA, synchronous="OFF")
+        return Journal(self._connection, self._work)
+
+    def make_discovery(self) -> Any:
+        return TownDiscovery(self.town, self)
+
+    def make_dialler(self) -> Dialler:
+        return self.network.dialler(f"{self.user}.example", self.key)
+
+    def go_online(self) -> None:
+        self.come_back()
         self.discovery.seeker = self.downloads.seeker
         self.downloads.start()
+
+    # --- Coming and going ------------------------------------------------------------------------
 
     def _serve(self) -> SecureLink:
         session = ServeSession(self.clock, "test", self.uploads, self._background)

@@ -1,0 +1,42 @@
+"""Swarms that live through whatever their seed has in store for them (docs/explanation/testing.md)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.__main__ import play, repeat
+from tests.simulation.contents import drop_pool
+from tests.support.processes import ROOT
+
+SEEDS = 200
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _pool() -> Iterator[None]:
+    yield
+    drop_pool()
+
+
+@pytest.mark.parametrize("seed", range(1, SEEDS + 1))
+def test_everything_arrives_and_nothing_is_left(seed: int) -> None:
+    outcome = play(seed)
+
+    if outcome.failure is not None:
+        pytest.fail(f"{outcome.trace}\n{outcome.failure}\nagain: {repeat(seed)}", pytrace=False)
+
+
+def test_the_same_seed_is_the_same_run_in_another_process_too() -> None:
+    """Also when text is hashed differently there: nothing may depend on the order of a set."""
+    seeds = (7, 19, 20)
+    script = f"from tests.simulation.__main__ import play\nfor seed in {seeds}: print(play(seed).digest)"
+    environment = {**os.environ, "PYTHONHASHSEED": "1234", "PYTHONPATH": str(ROOT)}
+    there = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+    assert there.stdout.split() == [play(seed).digest for seed in seeds], there.stderr
