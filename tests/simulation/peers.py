@@ -216,7 +216,7 @@ class SimPeer(Node):
         self.network.listen(self.process, self.host, PORT, self.key, {peer_wire.ALPN: self._come_in})
         self.online = True
         self.downloads.start()
-        self.discovery.start(self.downloads)
+        self.discovery.start(self.downloads.seeker)
 
     def _come_in(self, host: str, port: int) -> SecureLink | None:
         return self.come_in(host, port)

@@ -356,9 +356,7 @@ class Run:
             if self.problems:
                 raise Broken("\n".join(self.problems))
             if time.monotonic() - self._began > MAX_REAL_S:
-                raise Broken(
-                    f"not over after {MAX_REAL_S:.0f} real seconds, at {self.world.seconds():.1f} virtual ones"
-                )
+                raise Broken(f"not over after {MAX_REAL_S:.0f} s, at {self.world.seconds():.1f} virtual ones")
 
     def _check_order(self, peer: SimPeer) -> None:
         """A command is journalled before it is acted upon, which may take seconds on a bad disk."""
