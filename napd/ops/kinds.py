@@ -94,6 +94,12 @@ def one_of(*allowed: str) -> Kind:
     return kind
 
 
+def yes_or_no(value: Any, start: Path) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
 def seconds(least: float, most: float) -> Kind:
     def kind(value: Any, start: Path) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:

@@ -10,7 +10,8 @@ index
     database: None (SQLite), auth: "open"
 peer
     advertise: tuple[Advertised, ...], index: tuple[IndexAddress, ...], user: str, password_file: Path | None,
-    share: tuple[ConfiguredShare, ...], downloads: Path (not made yet), rescan_s: float
+    share: tuple[ConfiguredShare, ...], downloads: Path (not made yet), rescan_s: float,
+    share_partial: bool
 """
 
 from __future__ import annotations
@@ -105,6 +106,14 @@ PEER_SETTINGS = (
         "SECONDS",
         "Shares are gone through this often, for changes that were not seen live.",
         900.0,
+        option=False,
+    ),
+    Setting(
+        "share_partial",
+        kinds.yes_or_no,
+        "true|false",
+        "Serve what a download has so far to others, if its content is offered to everyone.",
+        True,
         option=False,
     ),
 )

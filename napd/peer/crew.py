@@ -121,7 +121,7 @@ class Crew:
         for peer, holder in holders.items():
             if self._has_ended():
                 return
-            if not holder.addresses or self._conduct.is_banned(self._item, peer):
+            if not holder.addresses or holder.partial or self._conduct.is_banned(self._item, peer):
                 continue
             source = self._sources.want(holder)
             if peer not in self._wanted or source.state in (SourceState.IDLE, SourceState.UNREACHABLE):

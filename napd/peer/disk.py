@@ -172,6 +172,11 @@ class Disk:
         with _told(path):
             durable.sync_directory(path)
 
+    def duplicate(self, descriptor: int) -> int:
+        """Another descriptor of the same open file."""
+        with _told("a partial file"):
+            return os.dup(descriptor)
+
     def close(self, descriptor: int) -> None:
         with _told("a partial file"):
             os.close(descriptor)

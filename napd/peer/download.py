@@ -20,6 +20,7 @@ from ..model import PeerId
 from ..ops.events import Events
 from .crew import Conduct, Crew
 from .lane import Lane
+from .partial_sharing import PartialSharing
 from .queue import Item
 from .rates import RateMeter
 from .received import EMPTY_CONTENT, Received, WrongSize
@@ -46,7 +47,10 @@ class DownloadOwner(Conduct, Protocol):
 
 
 class Download:
-    """A `CrewOwner` for one queue item."""
+    """A `CrewOwner` for one queue item.
+
+    :param sharing: serves what it has to others; None: nothing is served before it is in a share.
+    """
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class Download:
         sources: SourcePool,
         events: Events,
         background: Background,
+        sharing: PartialSharing | None = None,
     ) -> None:
         self.item = item
         self._meter = RateMeter()
@@ -66,6 +71,7 @@ class Download:
         self._clock = clock
         self._events = events
         self._background = background
+        self._sharing = sharing
         self._crew = Crew(
             item=item,
             owner=self,
@@ -143,6 +149,7 @@ class Download:
     async def stop(self) -> None:
         """Ask for nothing more; returns when what was written is journalled and the file closed."""
         self._let_go()
+        self._serve_no_more()
         # Taking up, flushing and publishing use the file: it is not closed under them.
         for work in list(self._busy):
             await work
@@ -178,6 +185,7 @@ class Download:
             else:
                 self._owner.no_source(self.item)
         if self._ready and not self._over:
+            self._serve_parts()
             self._crew.use(found)
 
     def no_source(self) -> None:
@@ -189,6 +197,21 @@ class Download:
 
     def group_learnt(self, journalled: Deferred[None]) -> None:
         self._must_succeed(journalled)
+
+    # --- Serving others --------------------------------------------------------------------------
+
+    def _serve_parts(self) -> None:
+        """What is here may be served if, and as long as, the content is for everyone."""
+        if self._sharing is None or self._found is None or not self._received.has_outline:
+            return
+        if self._found.everyone:
+            self._sharing.offer(self.item, self._received)
+        else:
+            self._sharing.withdraw(self.item.content)
+
+    def _serve_no_more(self) -> None:
+        if self._sharing is not None:
+            self._sharing.withdraw(self.item.content)
 
     # --- Chunks ----------------------------------------------------------------------------------
 
@@ -224,6 +247,9 @@ class Download:
             self._owner.outline_known(self.item)
         self._crew.chunk_good(lane, chunk)
         self._owner.chunk_stored(self.item)
+        if self._sharing is not None:
+            self._serve_parts()
+            self._sharing.stored(self.item.content, chunk)
         self._chunk_stored()
 
     def _chunk_stored(self) -> None:
@@ -264,6 +290,8 @@ class Download:
 
     async def _finish(self) -> None:
         self._let_go()
+        if self._sharing is not None:
+            self._sharing.finished(self.item.content)
         try:
             path = await self._received.publish()
         except NapError as error:
@@ -278,6 +306,7 @@ class Download:
             self._background.start("closing a download", self._conclude(error))
 
     async def _conclude(self, error: NapError) -> None:
+        self._serve_no_more()
         try:
             await self._received.close()
         except NapError as second:

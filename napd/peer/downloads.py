@@ -25,6 +25,7 @@ from ..ops.events import Events
 from .disk import Disk
 from .download import Download
 from .journal import Journal
+from .partial_sharing import PartialSharing
 from .queue import Item, Queue, Remembered
 from .record import Record
 from .runs import Runs
@@ -55,6 +56,7 @@ class Downloads:
     :param run: runs a function on a disk thread.
     :param now: seconds since 1970.
     :param limit: how many downloads may be active.
+    :param sharing: serves to others what running downloads have; None: nothing.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Downloads:
         background: Background,
         directory: Path,
         limit: int,
+        sharing: PartialSharing | None = None,
     ) -> None:
         self.queue = queue
         self._now = now
@@ -91,6 +94,7 @@ class Downloads:
             sources=sources,
             events=events,
             background=background,
+            sharing=sharing,
         )
         self._turns = Turns(
             clock=clock,

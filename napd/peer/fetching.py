@@ -49,6 +49,19 @@ class Receiver(Protocol):
         """All slots of the source are taken and this is our place; None: it is being served."""
 
 
+class Watcher(Protocol):
+    """Who wants to know what a source has; implemented by `peer.lane`."""
+
+    def have_told(self, group: int, bits: int) -> None:
+        """These chunks of a group are there now, the first in the lowest bit."""
+
+    def whole_told(self) -> None:
+        """All is there."""
+
+    def watch_ended(self, failure: SourceFailed) -> None:
+        """Nothing of it is to be had any more; not called when the link is lost."""
+
+
 @define(eq=False)
 class GetRequest:
     """Chunks that are asked for and have not all come; those from `wanted_end` on are cancelled."""
@@ -115,6 +128,8 @@ class FetchSession:
         self._next_id = 1
         self._gets: dict[int, GetRequest] = {}
         self._manifests: dict[int, _ManifestRequest] = {}
+        self._watchers: dict[int, Watcher] = {}
+        self._features: frozenset[str] = frozenset()
         self._outstanding = Outstanding()
         self._queued: dict[ContentId, int] = {}
         self._incoming: _Incoming | None = None
@@ -198,6 +213,19 @@ class FetchSession:
             self._silent_s = 0.0
             self._ping()
 
+    def watch(self, content: ContentId, watcher: Watcher) -> int | None:
+        """Have the watcher told which chunks are there, until `unwatch`; None: this source cannot tell (any more)."""
+        if wire.FEATURE_HAVE not in self._features or len(self._watchers) >= wire.MAX_HAVES:
+            return None
+        number = self._new_id()
+        self._watchers[number] = watcher
+        self._say(wire.GetHave(number, content))
+        return number
+
+    def unwatch(self, number: int) -> None:
+        if self._watchers.pop(number, None) is not None:
+            self._say(wire.Cancel(number))
+
     def close(self) -> None:
         """Hang up; whoever still waits is told."""
         if self._link is not None:
@@ -208,7 +236,7 @@ class FetchSession:
     def link_secured(self, key: PublicKey) -> None:
         self._heard_at = self._clock.seconds()
         self._check = self._clock.callLater(ADMISSION_S, self._not_admitted)
-        self._say(wire.Hello((wire.VERSION,), self._agent, "fetch"))
+        self._say(wire.Hello((wire.VERSION,), self._agent, "fetch", (wire.FEATURE_HAVE,)))
 
     def line_heard(self, line: bytes) -> None:
         self._heard_at = self._clock.seconds()
@@ -245,6 +273,7 @@ class FetchSession:
         failure = reason if isinstance(reason, SourceFailed) else SourceFailed(reason.message, code=_lost_code(reason))
         gets, self._gets = self._gets, {}
         manifests, self._manifests = self._manifests, {}
+        self._watchers.clear()
         self._outstanding.clear()
         self._incoming = None
         for manifest in manifests.values():
@@ -265,6 +294,8 @@ class FetchSession:
             self._progressed()
             self._queued_told(ContentId(message.content), message.position)
             self._measure()
+        elif isinstance(message, wire.Have):
+            self._have_told(message)
         elif isinstance(message, wire.Gone):
             self._refused(message.id, SourceFailed("the source does not have it any more", code="gone"))
         elif isinstance(message, wire.Busy):
@@ -296,6 +327,7 @@ class FetchSession:
         if hello.role != "serve":
             raise RemoteProtocolError("both ends want to fetch", code="role")
         self._greeted = True
+        self._features = frozenset(hello.features)
         ticket = self._ticket()
         if ticket is None:
             raise RemoteProtocolError("there is no ticket to show yet", code="no_ticket")
@@ -369,6 +401,10 @@ class FetchSession:
         self._progressed()
         if about is None:
             return
+        watcher = self._watchers.pop(about, None)
+        if watcher is not None:
+            watcher.watch_ended(failure)
+            return
         self._ended_here(about)
         manifest = self._manifests.pop(about, None)
         if manifest is not None:
@@ -382,6 +418,17 @@ class FetchSession:
         self._measure()
         if request.left:
             request.receiver.get_ended(failure)
+
+    def _have_told(self, have: wire.Have) -> None:
+        watcher = self._watchers.get(have.id)
+        if watcher is None:
+            # It may have crossed a cancel.
+            return
+        if have.whole:
+            del self._watchers[have.id]
+            watcher.whole_told()
+        else:
+            watcher.have_told(have.group, int.from_bytes(have.bits, "little"))
 
     def _queued_told(self, content: ContentId, position: int) -> None:
         waiting = [request for request in self._gets.values() if request.content == content]

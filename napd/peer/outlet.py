@@ -21,7 +21,7 @@ class Outlet:
         self.link: SecureLink | None = None
         self._in_chunk = False
         self._after_chunk: list[wire.FromServer] = []
-        self._chunk_over: Deferred[None] | None = None
+        self._chunk_over: list[Deferred[None]] = []
 
     def say(self, message: wire.FromServer) -> None:
         """A line, at once or after the chunk that is being sent."""
@@ -44,16 +44,17 @@ class Outlet:
         waiting, self._after_chunk = self._after_chunk, []
         for message in waiting:
             self.say(message)
-        over, self._chunk_over = self._chunk_over, None
-        if over is not None:
-            over.callback(None)
+        over, self._chunk_over = self._chunk_over, []
+        for one in over:
+            one.callback(None)
 
     def between_chunks(self) -> Deferred[None]:
         """Fires when something with raw bytes may be sent: now, or after the chunk that is being sent."""
         if not self._in_chunk:
             return succeed(None)
-        self._chunk_over = Deferred()
-        return self._chunk_over
+        over: Deferred[None] = Deferred(lambda one: self._chunk_over.remove(one))
+        self._chunk_over.append(over)
+        return over
 
     async def drained(self, link: SecureLink) -> None:
         """Returns when the link takes more; it is cut off if that takes too long."""

@@ -17,6 +17,9 @@ _MISSING = 0
 _ASKED = 1
 _VERIFIED = 2
 
+#: States as binary digits.
+_VERIFIED_DIGITS = bytes(ord("1") if state == _VERIFIED else ord("0") for state in range(256))
+
 
 @define
 class Picker:
@@ -60,6 +63,10 @@ class Picker:
 
     def is_verified(self, chunk: int) -> bool:
         return self._state[chunk] == _VERIFIED
+
+    def verified_bits(self, first: int, end: int) -> int:
+        """Which chunks from `first` on, before `end`, are verified: the first is the lowest bit."""
+        return int(self._state[first:end].translate(_VERIFIED_DIGITS)[::-1] or b"0", 2)
 
     def asked_of(self, source: Hashable) -> set[int]:
         return set(self._by_source.get(source, ()))

@@ -133,6 +133,11 @@ class Received:
         """On a disk thread."""
         return self.manifest.accepts(chunk, self._partial.read_chunk(chunk, self.size))
 
+    @property
+    def path(self) -> str:
+        """Of the partial file."""
+        return self._partial.path
+
     # --- What is known ---------------------------------------------------------------------------
 
     @property

@@ -14,6 +14,7 @@ from ..ops.events import Events
 from .disk import Disk
 from .download import Download, DownloadOwner
 from .journal import Journal
+from .partial_sharing import PartialSharing
 from .queue import Item
 from .received import Received
 from .sources import SourcePool
@@ -32,6 +33,7 @@ class Runs:
         sources: SourcePool,
         events: Events,
         background: Background,
+        sharing: PartialSharing | None = None,
     ) -> None:
         self._clock = clock
         self._journal = journal
@@ -40,6 +42,7 @@ class Runs:
         self._sources = sources
         self._events = events
         self._background = background
+        self._sharing = sharing
         self._running: dict[int, Download] = {}
         self._stopping: dict[int, Deferred[None]] = {}
 
@@ -59,6 +62,7 @@ class Runs:
             sources=self._sources,
             events=self._events,
             background=self._background,
+            sharing=self._sharing,
         )
         self._running[item.id] = download
         self._background.start("starting a download", self._start(download, found))

@@ -1,8 +1,8 @@
 """The serving end of a peer link: a ticket in, then requests in and verified-by-the-other-side bytes out.
 
-A `ServeSession` knows the protocol and who the other end is. Its requests are answered by two parts of it: `manifests`,
-at once, and `bulk`, when it has a slot. Whether somebody may have something, where its bytes are, and whose turn it is,
-they ask the daemon's `Uploads`.
+A `ServeSession` knows the protocol and who the other end is. Its requests are answered by three parts of it:
+`manifests` and `haves`, at once, and `bulk`, when it has a slot. Whether somebody may have something, where its bytes
+are, and whose turn it is, they ask the daemon's `Uploads`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..net.link import SecureLink
 from ..wire import peer as wire
 from ..wire.ticket import Claims
 from .bulk import BulkAnswers
+from .haves import HaveAnswers
 from .manifests import ManifestAnswers
 from .outlet import Outlet
 from .uploads import Uploads
@@ -43,6 +44,7 @@ class ServeSession:
         self._outlet = Outlet(clock)
         self._bulk = BulkAnswers(clock, uploads, self._outlet, self.close)
         self._manifests = ManifestAnswers(uploads, self._outlet)
+        self._haves = HaveAnswers(clock, self._outlet, self._start)
         self._key: PublicKey | None = None
         self._greeted = False
         self._claims: Claims | None = None
@@ -86,6 +88,7 @@ class ServeSession:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         self._manifests.forget()
+        self._haves.forget()
         self._bulk.forget()
         for work in self._work:
             work.cancel()
@@ -106,7 +109,7 @@ class ServeSession:
             self._outlet.say(wire.Pong(message.n))
         elif isinstance(message, wire.Bye):
             self._hang_up(None)
-        elif isinstance(message, wire.Get | wire.GetOutline | wire.GetGroup | wire.Cancel):
+        elif isinstance(message, wire.Get | wire.GetOutline | wire.GetGroup | wire.GetHave | wire.Cancel):
             if self._claims is None:
                 raise RemoteProtocolError("a request before the ticket", code="no_ticket")
             self._request_heard(message)
@@ -119,7 +122,7 @@ class ServeSession:
         if hello.role != "fetch":
             raise RemoteProtocolError("both ends want to serve", code="role")
         self._greeted = True
-        self._outlet.say(wire.Hello((wire.VERSION,), self._agent, "serve"))
+        self._outlet.say(wire.Hello((wire.VERSION,), self._agent, "serve", (wire.FEATURE_HAVE,)))
 
     def _ticket_heard(self, message: wire.Ticket) -> None:
         if self._key is None:
@@ -135,21 +138,27 @@ class ServeSession:
             self._set_deadline(IDLE_S, "idle")
             self._outlet.say(wire.Admitted())
 
-    def _request_heard(self, message: wire.Get | wire.GetOutline | wire.GetGroup | wire.Cancel) -> None:
+    def _request_heard(self, message: wire.Get | wire.GetOutline | wire.GetGroup | wire.GetHave | wire.Cancel) -> None:
         if isinstance(message, wire.Cancel):
             self._bulk.cancel(message.id)
+            self._haves.cancel(message.id)
             return
         if len(self._bulk) + len(self._manifests) >= wire.MAX_OUTSTANDING:
             raise RemoteProtocolError(f"over {wire.MAX_OUTSTANDING} requests open", code="limit")
         shared = None if self._claims is None else self._uploads.find(ContentId(message.content), self._claims)
         if shared is None:
             self._outlet.say(wire.Gone(message.id))
+        elif isinstance(message, wire.GetHave):
+            self._haves.ask(message, shared)
         elif not isinstance(message, wire.Get):
             if self._manifests.ask(message):
                 self._start("serving manifests", self._manifests.serve())
         # The only chunk of an empty content has no bytes; it may be asked for all the same.
         elif message.first + message.count > max(1, chunk_count(shared.size)):
             self._outlet.say(wire.Error("out_of_bounds", "the content has no such chunk", message.id))
+        elif not shared.has(message.first):
+            # Before a slot is asked for.
+            self._outlet.say(wire.Gone(message.id))
         elif self._bulk.ask(message):
             self._start("serving", self._bulk.serve())
 
@@ -157,6 +166,7 @@ class ServeSession:
 
     def _hang_up(self, last: wire.Bye | None) -> None:
         self._manifests.forget()
+        self._haves.forget()
         self._bulk.forget()
         self._outlet.hang_up(last)
 

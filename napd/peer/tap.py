@@ -40,6 +40,7 @@ from .daemon import PeerDaemon
 from .disk import Disk
 from .downloads import Downloads
 from .journal import SCHEMA, Journal, database_path
+from .partial_sharing import PartialSharing, SharesAndParts
 from .queue import Queue
 from .reception import MAX_LINKS, Reception
 from .shares.guard import Guard, check_configured
@@ -125,10 +126,11 @@ def compose(frame: Frame) -> Peer:
         events=events,
         background=background,
     )
+    sharing = PartialSharing(clock=clock, discovery=discovery, disk=disk, run=disk_pool.run, background=background)
     uploads = Uploads(
         clock=clock,
         events=events,
-        library=shares,
+        library=SharesAndParts(shares, sharing),
         discovery=discovery,
         disk=disk,
         run=disk_pool.run,
@@ -161,6 +163,7 @@ def compose(frame: Frame) -> Peer:
         background=background,
         directory=downloads_directory,
         limit=int(kept.get("downloads", DEFAULT_DOWNLOADS)),
+        sharing=sharing if values["share_partial"] else None,
     )
     daemon = PeerDaemon(
         clock=clock,
@@ -179,7 +182,7 @@ def compose(frame: Frame) -> Peer:
         up=up,
         down=down,
     )
-    return Peer(frame, daemon, discovery, listening, disk_pool, journal_worker).begin()
+    return Peer(frame, daemon, discovery, sharing, listening, disk_pool, journal_worker).begin()
 
 
 @frozen
@@ -189,6 +192,7 @@ class Peer:
     frame: Frame
     daemon: PeerDaemon
     discovery: IndexClient
+    sharing: PartialSharing
     listening: Listening
     disk_pool: Pool
     journal_worker: Worker
@@ -233,6 +237,7 @@ class Peer:
         await self.listening.stop()
         self.daemon.uploads.stop()
         await self.daemon.downloads.stop()
+        self.sharing.stop()
         self.daemon.sources.stop()
         await self.daemon.shares.stop()
         await self.daemon.journal.close()

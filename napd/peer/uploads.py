@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from ..content.digest import CHUNK_BYTES, chunk_bytes
 from ..discovery.interface import Discovery
-from ..errors import Denied, DiskFailed, RemoteProtocolError
+from ..errors import Denied, DiskFailed, NoSuchThing, RemoteProtocolError
 from ..model import ContentId, PeerId
 from ..net.pacing import Pacer
 from ..ops.events import Events
@@ -42,6 +42,9 @@ class Shared(Protocol):
     def size(self) -> int: ...
     @property
     def audience(self) -> Sequence[str]: ...
+    def has(self, chunk: int) -> bool:
+        """Whether this chunk is there: of what is still being fetched, not all are."""
+
     def open(self) -> int:
         """A descriptor of the very file that was hashed. Blocks.
 
@@ -80,6 +83,7 @@ class Upload:
     name: str
     size: int
     descriptor: int
+    has: Callable[[int], bool]
     started: float
     active_at: float
     bytes_sent: int = 0
@@ -210,7 +214,18 @@ class Uploads:
             await self._on_disk_thread(os.close, descriptor)
             raise LookupError(content)
         now = self._clock.seconds()
-        upload = Upload(content, transfer, claims.user, holder.peer, shared.name, shared.size, descriptor, now, now)
+        upload = Upload(
+            content=content,
+            transfer=transfer,
+            user=claims.user,
+            peer=holder.peer,
+            name=shared.name,
+            size=shared.size,
+            descriptor=descriptor,
+            has=shared.has,
+            started=now,
+            active_at=now,
+        )
         uploads[content] = upload
         self._events.emit("upload.started", transfer=transfer, content=content, user=upload.user, peer=upload.peer)
         self._clock.callLater(IDLE_UPLOAD_S, self._finish_idle, holder, upload)
@@ -234,7 +249,9 @@ class Uploads:
         return opened
 
     def read(self, upload: Upload, chunk: int) -> Deferred[bytes]:
-        """One chunk's bytes, from a disk thread; short if the file has shrunk."""
+        """One chunk's bytes, from a disk thread; short if the file has shrunk. Fails with `NoSuchThing`: not here."""
+        if not upload.has(chunk):
+            return fail(NoSuchThing(f"{upload.name} has no chunk {chunk} yet"))
         size = chunk_bytes(upload.size, chunk)
         return self._run(self._disk.read_at, upload.descriptor, size, chunk * CHUNK_BYTES)
 

@@ -21,6 +21,10 @@ VERSION = 1
 MAX_RUN = 16
 #: Requests that may be open on a connection.
 MAX_OUTSTANDING = 256
+#: Contents of which one connection is told what is there, at a time.
+MAX_HAVES = 64
+#: What an end says in its hello that knows `get_have` and `have`.
+FEATURE_HAVE = "have"
 #: Seconds between pings on a connection that is otherwise silent, and until it counts as dead.
 HEARTBEAT_S = 5.0
 DEAD_AFTER_S = 15.0
@@ -73,8 +77,15 @@ class Get(Struct, frozen=True, tag="get", tag_field="t"):
     transfer: ShortText = ""
 
 
+class GetHave(Struct, frozen=True, tag="get_have", tag_field="t"):
+    """Which chunks of a content are there, now and whenever one comes, until `cancel`."""
+
+    id: RequestId
+    content: Hex64
+
+
 class Cancel(Struct, frozen=True, tag="cancel", tag_field="t"):
-    """What is not yet sent for this request need not be; answered by `cancelled` in its place."""
+    """What is not yet sent for this request need not be; if it was a `get`, answered by `cancelled` in its place."""
 
     id: RequestId
 
@@ -107,6 +118,18 @@ class Chunk(Struct, frozen=True, tag="chunk", tag_field="t"):
     id: RequestId
     chunk: ChunkNumber
     bytes: Annotated[int, Meta(ge=0, le=1 << 20)]
+
+
+class Have(Struct, frozen=True, tag="have", tag_field="t", omit_defaults=True):
+    """News for a `get_have`: the chunks of one group that are there, the first in the lowest bit of the first byte.
+
+    `bits` is base64 on the wire; bytes at the end that are 0 may be left out. `whole`: all of the content is there.
+    """
+
+    id: RequestId
+    group: GroupNumber = 0
+    bits: Annotated[bytes, Meta(max_length=128)] = b""
+    whole: bool = False
 
 
 class Cancelled(Struct, frozen=True, tag="cancelled", tag_field="t"):
@@ -166,10 +189,14 @@ class Bye(Struct, frozen=True, tag="bye", tag_field="t"):
     message: LongText
 
 
-FromFetcher = Hello | Ticket | GetOutline | GetGroup | Get | Cancel | Ping | Pong | Error | Bye
-FromServer = Hello | Admitted | Outline | Group | Chunk | Cancelled | Queued | Gone | Busy | Ping | Pong | Error | Bye
+FromFetcher = Hello | Ticket | GetOutline | GetGroup | Get | GetHave | Cancel | Ping | Pong | Error | Bye
+FromServer = (
+    Hello | Admitted | Outline | Group | Chunk | Have | Cancelled | Queued | Gone | Busy | Ping | Pong | Error | Bye
+)
 
-decode_from_fetcher = decoder_for(Hello, Ticket, GetOutline, GetGroup, Get, Cancel, Ping, Pong, Error, Bye).decode
+decode_from_fetcher = decoder_for(
+    Hello, Ticket, GetOutline, GetGroup, Get, GetHave, Cancel, Ping, Pong, Error, Bye
+).decode
 decode_from_server = decoder_for(
-    Hello, Admitted, Outline, Group, Chunk, Cancelled, Queued, Gone, Busy, Ping, Pong, Error, Bye
+    Hello, Admitted, Outline, Group, Chunk, Have, Cancelled, Queued, Gone, Busy, Ping, Pong, Error, Bye
 ).decode

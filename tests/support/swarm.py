@@ -36,6 +36,7 @@ from napd.ops.events import Event, Events
 from napd.peer.disk import Disk
 from napd.peer.downloads import Downloads, Wanted
 from napd.peer.journal import SCHEMA, Journal
+from napd.peer.partial_sharing import PartialSharing, SharesAndParts
 from napd.peer.queue import Item, Queue
 from napd.peer.serving import ServeSession
 from napd.peer.sources import SourcePool
@@ -82,6 +83,9 @@ class SharedFile:
     size: int
     audience: Sequence[str]
     manifest: Manifest
+
+    def has(self, chunk: int) -> bool:
+        return True
 
     def open(self) -> int:
         return os.open(self.path, os.O_RDONLY)
@@ -257,6 +261,7 @@ class Node:
         disk: Disk | None = None,
         limit: int = 3,
         slots: int = 8,
+        share_partial: bool = True,
     ) -> None:
         self.clock = network.clock
         self.town = town
@@ -272,6 +277,7 @@ class Node:
         self.online = False
         self._limit = limit
         self._slots = slots
+        self._share_partial = share_partial
         directory.mkdir(parents=True, exist_ok=True)
         town.nodes.append(self)
         self.start()
@@ -304,6 +310,9 @@ class Node:
             pacer=self.down,
             background=background,
         )
+        sharing = self.sharing = PartialSharing(
+            clock=clock, discovery=self.discovery, disk=self.disk, run=work.run, background=background
+        )
         self.downloads = Downloads(
             clock=clock,
             now=now,
@@ -318,11 +327,12 @@ class Node:
             background=background,
             directory=self.directory / "downloads",
             limit=self._limit,
+            sharing=sharing if self._share_partial else None,
         )
         self.uploads = Uploads(
             clock=clock,
             events=events,
-            library=self.library,
+            library=SharesAndParts(self.library, sharing),
             discovery=self.discovery,
             disk=self.disk,
             run=work.run,

@@ -86,7 +86,7 @@ def rig() -> Rig:
 
 def test_hello_first_then_the_ticket_and_ready_when_admitted() -> None:
     rig = Rig()
-    assert rig.source.messages() == [wire.Hello((1,), "test", "fetch")]
+    assert rig.source.messages() == [wire.Hello((1,), "test", "fetch", ("have",))]
     rig.source.say(HELLO["serve"])
     assert rig.source.messages()[1:] == [wire.Ticket("the-ticket"), wire.Ping()]
     assert rig.ready == []

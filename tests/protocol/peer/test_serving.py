@@ -86,7 +86,7 @@ def test_it_says_nothing_before_the_fetcher_does(rig: Rig) -> None:
     assert fetcher.secured
     assert fetcher.heard == []
     fetcher.say(HELLO["fetch"])
-    assert fetcher.messages() == [wire.Hello((1,), "test", "serve")]
+    assert fetcher.messages() == [wire.Hello((1,), "test", "serve", ("have",))]
 
 
 def test_a_good_ticket_is_admitted_and_a_renewed_one_is_taken_without_a_word(rig: Rig) -> None:

@@ -10,6 +10,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from napd.background import Background
+from napd.errors import SourceFailed
 from napd.model import PeerId
 from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
@@ -124,6 +125,7 @@ class Fetching:
         self.requests: dict[int, GetRequest] = {}
         self.receivers: dict[int, Receiver] = {}
         self.manifests: list[Any] = []
+        self.whole = 0
         self.session = FetchSession(
             self.clock, AGENT, lambda: ticket, Pacer(self.clock), lambda session: None, lambda session, reason: None
         )
@@ -148,9 +150,22 @@ class Fetching:
             self.session.outline(message.content).addBoth(self.manifests.append)  # type: ignore[arg-type]
         elif isinstance(message, wire.GetGroup):
             self.session.group(message.content, message.group).addBoth(self.manifests.append)  # type: ignore[arg-type]
+        elif isinstance(message, wire.GetHave):
+            self.session.watch(message.content, self)  # type: ignore[arg-type]
         elif isinstance(message, wire.Cancel):
             self.session.cancel(self.requests[message.id])
         settle(self.clock)
+
+    # --- Watcher ---------------------------------------------------------------------------------
+
+    def have_told(self, group: int, bits: int) -> None:
+        raise AssertionError("all of it is there")
+
+    def whole_told(self) -> None:
+        self.whole += 1
+
+    def watch_ended(self, failure: SourceFailed) -> None:
+        raise AssertionError(failure)
 
 
 def test_the_fetching_end_says_its_part_and_hears_the_other_s() -> None:
@@ -180,6 +195,7 @@ def test_the_fetching_end_says_its_part_and_hears_the_other_s() -> None:
         9: [("place", 1), ("place", None), ("chunk", 0, b"Hello from Peer 1\n"), ("ended", None)],
         10: [("place", 2)],
     }
+    assert fetching.whole == 1
     outline, group, gone = fetching.manifests
     assert outline[0] == len(zeros) + 1
     assert len(group[1]) == 64

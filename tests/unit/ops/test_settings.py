@@ -174,6 +174,7 @@ def test_a_socket_path_that_is_too_long_is_told_the_option_that_helps(around: Su
         ("share = 'music'", "share is not a list of DIR[=NAME]"),
         ("share = [1]", "share: 1 is not a text"),
         ("rescan_s = 1", "rescan_s: 1 is not a number of seconds from 10 to 604800"),
+        ("share_partial = 1", "share_partial: 1 is not true or false"),
         ("rescan_s = true", "rescan_s: True is not a number"),
         ("user = ", "is not TOML: "),
         ("user = '\\u0000'", "is not a user name"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from napd.peer import fetching, lane, outlet, serving, sources
+from napd.peer import fetching, haves, lane, outlet, serving, sources
 from napd.peer.addresses import LAST_BACK_OFF_S
 from napd.peer.sources import SourceState
 from napd.peer.standings import LIAR_BAN_S, MERCY_S, PAROLE_CHUNKS, REFUSAL_BAN_S
@@ -62,6 +62,8 @@ def test_figures_are_those_of_the_code() -> None:
     assert f"up to {wire.MAX_OUTSTANDING}" in PROTOCOL
     assert f"{outlet.UNREAD_S:.0f} s" in PROTOCOL
     assert f"| 1…{wire.MAX_RUN} (1) |" in PROTOCOL
+    assert f"At most {wire.MAX_HAVES} at a time" in PROTOCOL
+    assert f"at most every {haves.SPACING_S:g} s" in PROTOCOL
     assert (LIAR_BAN_S, REFUSAL_BAN_S, LAST_BACK_OFF_S) == (3600, 30, 60)
     assert "for an hour" in SOURCES
     assert "for 30 s" in SOURCES

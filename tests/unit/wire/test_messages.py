@@ -45,6 +45,8 @@ def values(of: inspect.Type) -> st.SearchStrategy[Any]:
         if of.pattern is not None:
             return st.sampled_from(FITTING[of.pattern])
         return st.text(min_size=of.min_length or 0, max_size=min(of.max_length or 30, 30))
+    if isinstance(of, inspect.BytesType):
+        return st.binary(max_size=of.max_length or 30)
     if isinstance(of, inspect.BoolType):
         return st.booleans()
     if isinstance(of, inspect.NoneType):

@@ -1,0 +1,265 @@
+"""What a downloader serves of what it has: only what is verified, only of what is for everyone, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+
+import pytest
+from twisted.internet.task import Clock
+
+from napd.content.digest import CHUNK_BYTES
+from napd.model import DownloadState
+from napd.peer.haves import SPACING_S
+from napd.peer.partial_sharing import LINGER_S, TELL_S
+from napd.peer.queue import Item
+from napd.wire import peer as wire
+from tests.support.memory import MemoryNetwork, settle
+from tests.support.scripted_peer import ScriptedPeer, scripted_fetcher
+from tests.support.swarm import Node, Town, run_until
+
+MIB = CHUNK_BYTES
+CHUNKS = 12
+DATA = Random(9).randbytes((CHUNKS - 1) * MIB + 77)
+
+
+class Rig:
+    """Ada has a file and sends it slowly, Bob downloads it, and scripted fetchers ask Bob for what he has."""
+
+    def __init__(
+        self, directory: Path, *, audience: tuple[str, ...] = ("everyone",), share_partial: bool = True
+    ) -> None:
+        self.clock = Clock()
+        self.town = Town(self.clock)
+        self.network = MemoryNetwork(self.clock)
+        self.ada = Node(self.town, self.network, "ada", directory / "ada")
+        self.bob = Node(self.town, self.network, "bob", directory / "bob", share_partial=share_partial)
+        self.content = self.ada.library.add("file.bin", DATA, audience)
+        self.ada.up.set_rate(1e6)
+
+    def download(self, chunks: int) -> Item:
+        """Bob begins, and has so many chunks."""
+        (item,) = self.bob.get(self.content)
+        self.until(lambda: self.has() >= chunks)
+        return item
+
+    def has(self) -> int:
+        running = self.bob.downloads.running(self.bob.downloads.queue.get(1))
+        return 0 if running is None else sum(running.has(chunk) for chunk in range(CHUNKS))
+
+    def until(self, look: object, seconds: float = 60.0) -> None:
+        run_until(self.clock, look, seconds)  # type: ignore[arg-type]
+
+    def pass_time(self, seconds: float) -> None:
+        end = self.clock.seconds() + seconds
+        self.until(lambda: self.clock.seconds() >= end, seconds + 5)
+
+    def fetcher(self, user: str = "cyd") -> ScriptedPeer:
+        made = scripted_fetcher(self.clock)
+        self.network.join("cyd.example", made.identity, self.bob.address, wire.ALPN, lambda: made.link)
+        settle(self.clock)
+        made.be_admitted(self.town.ticket(SimpleNamespace(user=user, key=made.identity)))  # type: ignore[arg-type]
+        return made
+
+    def told_partial(self) -> bool:
+        """Whether the town tells a third party of Bob's parts."""
+        return any(h.user == "bob" for h in self.town.holders(self.content, self.ada.key.id).holders)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    for node in made.town.nodes:
+        assert not node.faults, "\n".join(node.faults)
+
+
+def bits(message: wire.Have) -> set[int]:
+    number = int.from_bytes(message.bits, "little")
+    return {chunk for chunk in range(1024) if number >> chunk & 1}
+
+
+def test_what_is_there_is_told_and_what_comes_as_it_does(rig: Rig) -> None:
+    item = rig.download(3)
+    cyd = rig.fetcher()
+    cyd.say(wire.GetHave(1, rig.content))
+    first = cyd.last(wire.Have)
+    assert (first.id, first.group, first.whole) == (1, 0, False)
+    assert len(bits(first)) == rig.has() >= 3
+    rig.until(lambda: len(bits(cyd.last(wire.Have))) >= 8)
+    rig.until(lambda: item.state is DownloadState.DONE)
+    rig.pass_time(2 * SPACING_S)
+    assert bits(cyd.last(wire.Have)) == set(range(CHUNKS))
+
+
+def test_chunks_that_come_together_are_told_together(rig: Rig) -> None:
+    rig.download(1)
+    cyd = rig.fetcher()
+    cyd.say(wire.GetHave(1, rig.content))
+    rig.ada.up.set_rate(None)
+    rig.pass_time(2)
+    assert bits(cyd.last(wire.Have)) == set(range(CHUNKS))
+    assert len(cyd.all(wire.Have)) <= 4
+
+
+def test_verified_chunks_are_served_and_others_are_gone(rig: Rig) -> None:
+    rig.download(3)
+    rig.ada.up.set_rate(1.0)
+    cyd = rig.fetcher()
+    cyd.say(wire.GetHave(1, rig.content))
+    there = bits(cyd.last(wire.Have))
+    have, lack = min(there), min(set(range(CHUNKS)) - there)
+    cyd.get(2, rig.content, have)
+    cyd.get(3, rig.content, lack)
+    rig.until(lambda: bool(cyd.chunks()))
+    assert cyd.chunks() == {have: DATA[have * MIB : (have + 1) * MIB]}
+    assert cyd.last(wire.Gone).id == 3
+    # The run goes as far as it can.
+    cyd.get(4, rig.content, lack - 1, 2)
+    rig.until(lambda: cyd.last(wire.Gone).id == 4)
+    assert lack - 1 in cyd.chunks()
+
+
+def test_the_manifest_is_served_as_far_as_it_is_known(rig: Rig) -> None:
+    rig.download(1)
+    cyd = rig.fetcher()
+    cyd.say(wire.GetOutline(1, rig.content), wire.GetGroup(2, rig.content, 0), wire.GetGroup(3, rig.content, 1))
+    rig.until(lambda: len(cyd.messages()) >= 5)
+    assert cyd.last(wire.Outline).size == len(DATA)
+    assert cyd.last(wire.Group).bytes == CHUNKS * 32
+    assert cyd.last(wire.Gone).id == 3
+
+
+def test_a_chunk_that_is_not_there_is_refused_before_a_slot_is_asked_for(rig: Rig) -> None:
+    rig.download(1)
+    rig.ada.up.set_rate(1.0)
+    rig.bob.uploads.set_slots(0)
+    cyd = rig.fetcher()
+    cyd.get(1, rig.content, CHUNKS - 1)
+    assert cyd.last(wire.Gone).id == 1
+    assert rig.bob.uploads.rows() == []
+
+
+def test_what_is_there_as_a_whole_is_told_so(rig: Rig) -> None:
+    cyd = rig.fetcher()
+    content = rig.bob.library.add("own.bin", b"x" * 100)
+    cyd.say(wire.GetHave(1, content), wire.GetHave(2, "f" * 64))
+    assert cyd.messages()[-2:] == [wire.Have(1, whole=True), wire.Gone(2)]
+
+
+def test_nothing_is_told_any_more_after_a_cancel(rig: Rig) -> None:
+    rig.download(1)
+    cyd = rig.fetcher()
+    cyd.say(wire.GetHave(1, rig.content), wire.Cancel(1))
+    before = len(cyd.all(wire.Have))
+    rig.pass_time(3)
+    assert len(cyd.all(wire.Have)) == before
+    assert cyd.all(wire.Cancelled) == []
+
+
+def test_only_so_many_contents_are_watched_on_one_connection(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_HAVES", 2)
+    rig.download(1)
+    cyd = rig.fetcher()
+    cyd.say(*(wire.GetHave(n, rig.content) for n in range(3)))
+    assert (cyd.last(wire.Error).code, cyd.last(wire.Error).id) == ("limit", 2)
+    cyd.say(wire.Cancel(0), wire.GetHave(3, rig.content))
+    rig.pass_time(SPACING_S * 2)
+    assert cyd.last(wire.Have).id in (1, 3)
+    assert len(cyd.all(wire.Error)) == 1
+
+
+@pytest.mark.parametrize("how", ["pause", "cancel"])
+def test_it_ends_with_the_download(rig: Rig, how: str) -> None:
+    item = rig.download(3)
+    rig.pass_time(TELL_S)
+    assert rig.told_partial()
+    cyd = rig.fetcher()
+    cyd.say(wire.GetHave(1, rig.content))
+    rig.bob.do(getattr(rig.bob.downloads, how)([item]))
+    rig.pass_time(SPACING_S * 2)
+    assert cyd.last(wire.Gone).id == 1
+    cyd.get(2, rig.content, 0)
+    assert cyd.last(wire.Gone).id == 2
+    assert not rig.told_partial()
+
+
+def test_a_finished_file_is_served_a_while_and_no_longer(rig: Rig) -> None:
+    rig.ada.up.set_rate(3e6)
+    item = rig.download(3)
+    rig.pass_time(TELL_S)
+    cyd = rig.fetcher()
+    cyd.say(wire.GetHave(1, rig.content))
+    rig.until(lambda: item.state is DownloadState.DONE)
+    # Its name is another now, and even that it may lose.
+    assert item.path is not None
+    Path(item.path).unlink()
+    cyd.get(2, rig.content, CHUNKS - 1)
+    rig.until(lambda: CHUNKS - 1 in cyd.chunks())
+    assert cyd.chunks()[CHUNKS - 1] == DATA[(CHUNKS - 1) * MIB :]
+    for _ in range(int(LINGER_S)):
+        cyd.say(wire.Ping())
+        rig.pass_time(1)
+    cyd.get(3, rig.content, 0)
+    assert cyd.last(wire.Gone).id == 3
+    assert not rig.told_partial()
+
+
+def test_what_is_not_for_everyone_is_neither_told_nor_served(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, audience=("@account-bob", "@account-cyd"))
+    item = rig.download(3)
+    rig.pass_time(TELL_S)
+    # Not even to one who might have it from its owner: Bob cannot know that.
+    cyd = rig.fetcher()
+    cyd.say(wire.GetHave(1, rig.content), wire.GetOutline(2, rig.content))
+    cyd.get(3, rig.content, 0)
+    assert [gone.id for gone in cyd.all(wire.Gone)] == [1, 2, 3]
+    assert not rig.told_partial()
+    rig.until(lambda: item.state is DownloadState.DONE)
+
+
+def test_what_is_for_everyone_no_more_is_served_no_more(rig: Rig) -> None:
+    rig.download(3)
+    rig.pass_time(TELL_S)
+    cyd = rig.fetcher()
+    cyd.say(wire.GetHave(1, rig.content))
+    del rig.ada.library.files[rig.content]
+    rig.bob.discovery.parts.clear()
+    rig.town.tell()
+    rig.pass_time(SPACING_S * 2)
+    assert cyd.last(wire.Gone).id == 1
+
+
+def test_switched_off_nothing_is_told_or_served(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, share_partial=False)
+    rig.download(3)
+    rig.pass_time(TELL_S)
+    cyd = rig.fetcher()
+    cyd.say(wire.GetHave(1, rig.content))
+    cyd.get(2, rig.content, 0)
+    assert [gone.id for gone in cyd.all(wire.Gone)] == [1, 2]
+    assert not rig.told_partial()
+
+
+def test_a_content_of_one_chunk_has_no_parts(rig: Rig) -> None:
+    small = rig.ada.library.add("small.bin", b"s" * 1000)
+    rig.ada.up.set_rate(200.0)
+    rig.bob.get(small)
+    rig.pass_time(3)
+    assert rig.bob.discovery.parts == {}
+
+
+def test_after_a_restart_what_was_there_is_offered_again(rig: Rig) -> None:
+    item = rig.download(5)
+    rig.until(lambda: item.bytes_done >= 4 * MIB)
+    rig.bob.crash()
+    rig.ada.up.set_rate(1.0)
+    rig.bob.start()
+    rig.until(lambda: rig.content in rig.bob.discovery.parts)
+    cyd = rig.fetcher()
+    cyd.say(wire.GetHave(1, rig.content))
+    assert len(bits(cyd.last(wire.Have))) >= 4
+    cyd.get(2, rig.content, min(bits(cyd.last(wire.Have))))
+    rig.until(lambda: bool(cyd.chunks()))
