@@ -22,10 +22,13 @@ from ..model import ContentId
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 _NO_RENAMEAT2 = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+_NO_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS})
 #: How often a directory may vanish under a file that is being made in it.
 _CREATE_ATTEMPTS = 20
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+_SYNC_FILE_RANGE_WRITE = 2
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @frozen
@@ -74,6 +77,39 @@ class Disk:
         except OSError:
             if not os.path.isdir(directory):
                 raise
+
+    def open_directory(self, path: str) -> int:
+        """With parents, made if they are not there."""
+        with _told(path):
+            os.makedirs(path, exist_ok=True)
+            return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def create_nameless(self, directory: int) -> int | None:
+        """A new file that is gone when it is closed, but for `give_name`; None if the file system has no such thing."""
+        try:
+            return os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666, dir_fd=directory)
+        except OSError as error:
+            if error.errno in _NO_NAMELESS:
+                return None
+            raise _error("a new file", error) from error
+
+    def give_name(self, descriptor: int, directory: int, name: str) -> bool:
+        """Give a nameless file its name, never replacing anything; False if the name is taken."""
+        try:
+            # Only with a descriptor of the directory does Python follow the link that /proc has here.
+            os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=directory, follow_symlinks=True)
+            return True
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise _error(name, error) from error
+
+    def begin_sync(self, descriptor: int) -> None:
+        """Let the kernel start to write it out, so that a sync of many files waits for all of them together."""
+        call = getattr(_LIBC, "sync_file_range", None)
+        if call is not None:
+            # Whether it worked, the sync that follows will tell.
+            call(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
 
     def identity(self, descriptor: int) -> FileIdentity:
         with _told("a partial file"):
@@ -250,7 +286,7 @@ def _rename_without_replacing(source: str, target: str) -> bool:
 
 def _renameat2(source: str, target: str) -> int:
     """0, or an errno."""
-    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    call = getattr(_LIBC, "renameat2", None)
     if call is None:
         return errno.ENOSYS
     paths = os.fsencode(source), os.fsencode(target)

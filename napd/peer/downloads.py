@@ -101,6 +101,8 @@ class Downloads:
             rng=rng,
             record=self._record,
             runs=self._runs,
+            disk=disk,
+            run=run,
             sources=sources,
             discovery=discovery,
             background=background,
@@ -168,15 +170,16 @@ class Downloads:
             if sequential:
                 self._stream(item)
             items.append(item)
-        await self._settle(before, items, added)
-        for item in new:
-            self._turns.pardon(item)
-        self._turns.seek(new)
-        for item in new:
-            self._record.emit(
-                "download.queued", item, content=item.content, name=item.name, priority=item.priority.value
-            )
-        self._turns.reschedule()
+        # None of them starts before it is said that it is queued.
+        with self._turns.held():
+            await self._settle(before, items, added)
+            for item in new:
+                self._turns.pardon(item)
+            self._turns.seek(new)
+            for item in new:
+                self._record.emit(
+                    "download.queued", item, content=item.content, name=item.name, priority=item.priority.value
+                )
         return items
 
     async def _finished_but_gone(self, wanted: Sequence[Wanted]) -> set[int]:

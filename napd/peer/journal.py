@@ -72,6 +72,10 @@ _SAVE = """INSERT INTO download (id, content, transfer, name, size, directory, p
     bytes_done=excluded.bytes_done, bytes_received=excluded.bytes_received, sequential=excluded.sequential"""
 
 
+_DONE = """UPDATE download SET name=?, size=?, state='done', path=?, error_code=NULL, error_message=NULL, finished=?,
+    bytes_done=?, bytes_received=?, sealed_device=NULL, sealed_inode=NULL WHERE id=?"""
+
+
 class Runs(Protocol):
     """What the journal needs of `ops.threads.Worker`."""
 
@@ -86,6 +90,15 @@ class Kept:
     groups: Mapping[int, bytes]
     flushed: FlushedChunks
     sealed: FileIdentity | None
+
+
+@frozen
+class Done:
+    """How a download ended well: where its file is, how long it is, and when that was (seconds since 1970)."""
+
+    path: str
+    size: int
+    at: float
 
 
 @define
@@ -166,8 +179,8 @@ class Journal:
         """All downloads, and the next id. Blocks."""
         rows = self._connection.execute(
             "SELECT id, content, transfer, name, size, directory, priority, place, state, path, error_code,"
-            " error_message, added, finished, bytes_done, bytes_received, sequential, sealed_device IS NOT NULL"
-            " FROM download"
+            " error_message, added, finished, bytes_done, bytes_received, sequential, sealed_device IS NOT NULL,"
+            " group_digests IS NULL AND sealed_device IS NULL FROM download"
         )
         items = [_item(row) for row in rows]
         self._count_flushed(items)
@@ -249,9 +262,21 @@ class Journal:
 
     def sealed(self, item: Item, flushed: FlushedChunks, bytes_done: int, identity: FileIdentity) -> Deferred[None]:
         """The partial file is complete and synced; from here on it may already carry its final name."""
-        sql = "UPDATE download SET size=?, sealed_device=?, sealed_inode=? WHERE id=?"
-        seal: Statement = (sql, (item.size, identity.device, identity.inode, item.id))
-        return self._write([*self._flushed(item, flushed, bytes_done), seal])
+        return self._write([*self._flushed(item, flushed, bytes_done), _seal(item, identity)])
+
+    def all_sealed(self, sealed: Iterable[tuple[Item, FileIdentity]]) -> Deferred[None]:
+        """These files are complete and synced; from here on they may carry their final names."""
+        return self._write([_seal(item, identity) for item, identity in sealed])
+
+    def done(self, done: Iterable[tuple[Item, Done]]) -> Deferred[None]:
+        """These have ended so; what was kept of their chunks is forgotten."""
+        statements: list[Statement] = []
+        for item, end in done:
+            path = os.fsencode(end.path)
+            statements.append((_DONE, (item.name, end.size, path, end.at, end.size, item.bytes_received, item.id)))
+            if not item.bare:
+                statements += _without_chunks([item])
+        return self._write(statements)
 
     def ended(self, items: Sequence[Item]) -> Deferred[None]:
         """Save these, and forget what was kept of their chunks."""
@@ -327,6 +352,11 @@ def _setting(name: str, value: str) -> Statement:
     return "INSERT OR REPLACE INTO setting (name, value) VALUES (?,?)", (name, value)
 
 
+def _seal(item: Item, identity: FileIdentity) -> Statement:
+    sql = "UPDATE download SET size=?, sealed_device=?, sealed_inode=? WHERE id=?"
+    return sql, (item.size, identity.device, identity.inode, item.id)
+
+
 def _without_chunks(items: Iterable[Item]) -> list[Statement]:
     statements: list[Statement] = []
     for item in items:
@@ -362,7 +392,7 @@ def _row(item: Item) -> tuple[Any, ...]:
 
 def _item(row: Sequence[Any]) -> Item:
     (number, content, transfer, name, size, directory, priority, place, state, path, code, message) = row[:12]
-    added, finished, bytes_done, bytes_received, sequential, sealed = row[12:]
+    added, finished, bytes_done, bytes_received, sequential, sealed, bare = row[12:]
     return Item(
         id=number,
         content=ContentId(content),
@@ -381,4 +411,5 @@ def _item(row: Sequence[Any]) -> Item:
         bytes_received=bytes_received,
         sequential=bool(sequential),
         sealed=bool(sealed),
+        bare=bool(bare),
     )

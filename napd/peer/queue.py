@@ -54,6 +54,8 @@ class Item:
     new: bool = False
     #: As the daemon started, its file was complete and perhaps under its name; the run that looks settles that.
     sealed: bool = False
+    #: Neither the journal nor the disk holds anything of it that is worth to be taken up.
+    bare: bool = False
 
     @property
     def key(self) -> tuple[int, int, int]:
@@ -142,6 +144,15 @@ class Queue:
         """Place in the order, from 1, of all that have not ended."""
         return {number: place for place, (_, _, number) in enumerate(self._order, 1)}
 
+    def runnable(self) -> Iterator[Item]:
+        """All that could run, in order; nothing may be changed meanwhile."""
+        return (self._items[number] for _, _, number in self._ready)
+
+    @property
+    def active(self) -> int:
+        """How many are active."""
+        return len(self._active)
+
     def position(self, item: Item) -> int | None:
         if item.state.ended:
             return None
@@ -194,6 +205,7 @@ class Queue:
             added=now,
             sequential=sequential,
             new=True,
+            bare=True,
         )
         self.next_id += 1
         self._insert(item)
@@ -241,7 +253,7 @@ class Queue:
     def again(self, item: Item, *, directory: str, name: str) -> None:
         """A finished download whose file is gone is fetched anew."""
         item.directory, item.name, item.path = directory, name, None
-        item.bytes_done = 0
+        item.bytes_done, item.bare = 0, True
         self._requeue(item)
 
     def cancel(self, item: Item, now: float) -> bool:

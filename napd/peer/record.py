@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from ..model import DownloadState
 from ..ops.events import Events
-from .journal import Journal
+from .journal import Done, Journal
 from .queue import Item, Queue
 
 
@@ -23,8 +23,8 @@ class Record:
         self.now = now
         self._events = events
         self._watchers: list[Callable[[], None]] = []
-        # Those whose file is published and whose end is being journalled, as they will be.
-        self._concluding: dict[int, Item] = {}
+        # Those whose file is published and whose end is being journalled.
+        self._concluding: dict[int, Done] = {}
 
     # --- Written down ----------------------------------------------------------------------------
 
@@ -43,21 +43,21 @@ class Record:
 
         :raises NapError: nothing of it is written down.
         """
-        done = []
-        for item, path in published:
-            size = item.bytes_done if item.size is None else item.size
-            end = evolve(item, state=DownloadState.DONE, path=path, error=None, finished=now, bytes_done=size)
-            self._concluding[item.id] = end
-            done.append(end)
+        done = [
+            (item, Done(path, item.bytes_done if item.size is None else item.size, now)) for item, path in published
+        ]
+        self._concluding.update((item.id, end) for item, end in done)
         try:
-            await self.journal.ended(done)
+            await self.journal.done(done)
         finally:
-            for end in done:
-                del self._concluding[end.id]
+            for item, _ in done:
+                del self._concluding[item.id]
 
     def _as_concluded(self, item: Item) -> Item:
-        done = self._concluding.get(item.id)
-        return item if done is None else evolve(done, priority=item.priority, place=item.place)
+        end = self._concluding.get(item.id)
+        if end is None:
+            return item
+        return evolve(item, state=DownloadState.DONE, path=end.path, error=None, finished=end.at, bytes_done=end.size)
 
     # --- Said ------------------------------------------------------------------------------------
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -14,6 +15,9 @@ from ..discovery.interface import Discovery, Holders, LinkState
 from ..errors import NapError, SourceFailed
 from ..model import DownloadState, PeerId
 from ..wire.documents import Problem
+from .ahead import Ahead
+from .bundle import Parcel
+from .disk import Disk
 from .prospects import Prospects
 from .queue import Item
 from .rates import RateMeter
@@ -30,8 +34,9 @@ _IDLE = (DownloadState.PAUSED, DownloadState.DONE, DownloadState.FAILED, Downloa
 
 
 class Turns:
-    """A `DownloadOwner`, and the `Seeker` that discovery tells.
+    """A `DownloadOwner` and `AheadOwner`, and the `Seeker` that discovery tells.
 
+    :param run: runs a function on a disk thread.
     :param limit: how many downloads may be active.
     """
 
@@ -42,6 +47,8 @@ class Turns:
         rng: Random,
         record: Record,
         runs: Runs,
+        disk: Disk,
+        run: Callable[..., Deferred[Any]],
         sources: SourcePool,
         discovery: Discovery,
         background: Background,
@@ -57,6 +64,17 @@ class Turns:
         self._discovery = discovery
         self._background = background
         self._retries = Retries(clock, rng, self._retry)
+        self._ahead = Ahead(
+            clock=clock,
+            owner=self,
+            queue=record.queue,
+            prospects=self.prospects,
+            sources=sources,
+            journal=record.journal,
+            disk=disk,
+            run=run,
+            background=background,
+        )
         self._readers: dict[int, list[Callable[[], None]]] = {}
         self._started_at: dict[int, float] = {}
         self._served_by: dict[int, set[str]] = {}
@@ -74,6 +92,7 @@ class Turns:
         """Everything that was verified is journalled when this returns."""
         self._on = False
         self._retries.stop()
+        await self._ahead.stop()
         await self._runs.stop_all()
         for concluding in list(self._conclusions):
             await concluding
@@ -102,6 +121,7 @@ class Turns:
                     self._launch(item)
         finally:
             self._rescheduling = False
+        self._ahead.review()
         self._record.tell_watchers()
 
     @contextmanager
@@ -125,14 +145,27 @@ class Turns:
         found = self.prospects.holders(item.content)
         hopeless = found is not None or self._discovery.status().state not in _MAY_ANSWER
         needs_source = item.content != EMPTY_CONTENT and not item.complete
-        if hopeless and needs_source and not self.prospects.usable(item.content):
+        usable = self.prospects.usable(item.content)
+        ahead = needs_source and self._ahead.takes(item)
+        if hopeless and needs_source and (not usable or (ahead and self._ahead.hopeless(item))):
             # Without a source it would only hold a place.
             self._wait_for_source(item, answered=found is not None)
             return
+        self._activate(item)
+        if ahead:
+            self._ahead.started(item)
+        else:
+            self._run(item)
+
+    def _activate(self, item: Item) -> None:
+        found = self.prospects.holders(item.content)
         self._queue.activate(item)
         self._started_at.setdefault(item.id, self._record.now())
         sources = 0 if found is None else len(found.holders)
         self._record.emit("download.started", item, content=item.content, sources=sources)
+
+    def _run(self, item: Item) -> None:
+        item.bare = False
         self._runs.start(item, self, lambda: self.prospects.holders(item.content))
 
     def _wait_for_source(self, item: Item, *, answered: bool) -> None:
@@ -149,6 +182,7 @@ class Turns:
     async def remove_partial(self, item: Item) -> None:
         """It was cancelled, or is not listed any more: what had been received of it goes, unless it is done."""
         self._retries.cancel(item)
+        await self._ahead.settled(item)
         if item.state is not DownloadState.DONE and not item.new:
             await self._runs.remove_partial(item)
 
@@ -191,7 +225,7 @@ class Turns:
         return self.prospects.standings.on_parole(item.content, peer)
 
     def no_source(self, item: Item) -> None:
-        if item.state is DownloadState.ACTIVE:
+        if self._on and item.state is DownloadState.ACTIVE:
             self._runs.stop(item)
             self._wait_for_source(item, answered=True)
             self.reschedule()
@@ -212,23 +246,67 @@ class Turns:
         except NapError as error:
             self.failed(item, error)
             return
+        self._finish(item, path, now)
+        self.seek([item])
+        self.reschedule()
+
+    def _finish(self, item: Item, path: str, now: float) -> None:
+        """It is journalled as done."""
         if item.size is not None:
             item.bytes_done = item.size
         self._queue.finish(item, path, now)
         self._retries.forget(item)
-        self.seek([item])
         took = now - self._started_at.pop(item.id, now)
         self._record.emit("download.finished", item, name=item.name, bytes=item.bytes_done, took_s=round(took, 3))
-        self.reschedule()
 
     def failed(self, item: Item, error: NapError) -> None:
         self._runs.ended(item)
+        self._fail(item, error)
+        self.reschedule()
+
+    def _fail(self, item: Item, error: NapError) -> None:
         if not item.state.ended:
             self._queue.fail(item, Problem(error.code, error.message), self._record.now())
             self.seek([item])
             self._record.save_later([item])
             self._record.emit("download.failed", item, error.message, code=error.code, error=error.message)
-        self.reschedule()
+
+    # --- AheadOwner ------------------------------------------------------------------------------
+
+    async def landed(self, parcels: Sequence[Parcel]) -> None:
+        """Each takes its turn, which is over at once."""
+        now = self._record.now()
+        for parcel in parcels:
+            parcel.item.size = len(parcel.data)
+        published = [(parcel, parcel.path) for parcel in parcels if parcel.path and not parcel.item.state.ended]
+        try:
+            await self._record.conclude([(parcel.item, path) for parcel, path in published], now)
+        except NapError as error:
+            for parcel, _ in published:
+                self._fail(parcel.item, error)
+            return
+        for parcel, path in published:
+            if parcel.item.state is DownloadState.QUEUED and self._queue.active < self.limit:
+                self._activate(parcel.item)
+            self._record.emit("download.source_added", parcel.item, **self._named(parcel.source))
+            self._finish(parcel.item, path, now)
+        self.seek(parcel.item for parcel, _ in published)
+
+    def goes_alone(self, item: Item) -> None:
+        item.bare = item.new = False
+        if item.state is DownloadState.ACTIVE:
+            self._run(item)
+
+    def wrong(self, item: Item, peer: PeerId, failure: SourceFailed) -> None:
+        who = self._named(peer)
+        self._record.emit("download.chunk_rejected", item, chunk=0, **who)
+        if self.rejected(item, peer):
+            self.ban(item, peer, failure)
+            self._record.emit("download.source_lost", item, failure.message, code=failure.code, **who)
+
+    def _named(self, peer: PeerId) -> dict[str, str]:
+        source = self._sources.source(peer)
+        return {"peer": peer} if source is None else {"peer": peer, "user": source.user}
 
     # --- Seeker ----------------------------------------------------------------------------------
 
@@ -251,6 +329,8 @@ class Turns:
         running = self._runs.of(item)
         if running is not None:
             running.holders_changed(found)
+        elif item.runnable:
+            self._ahead.holders_changed(item, found)
         elif item.state is DownloadState.WAITING:
             if new and self.prospects.usable(item.content):
                 self._retries.forget(item)

@@ -77,6 +77,8 @@ _WATCHED = (
     "remove",
     "remove_empty_directory",
     "publish",
+    "create_nameless",
+    "give_name",
 )
 for _name in _WATCHED:
     setattr(WatchedDisk, _name, _watched(_name))

@@ -92,6 +92,7 @@ def download(number: int = 1, **changes: Any) -> Item:
         priority=Priority.NORMAL,
         place=number,
         added=float(number),
+        bare=True,
     )
     return attrs.evolve(plain, **changes)
 

@@ -1,0 +1,265 @@
+"""Small contents that are asked for ahead of their turn: to the queue it is as if each had had its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from napd.content.digest import CHUNK_BYTES
+from napd.errors import DiskFailed
+from napd.model import ContentId, DownloadState, Priority
+from napd.peer.disk import Disk
+from napd.peer.downloads import Wanted
+from napd.peer.queue import Item
+from tests.support.memory import MemoryNetwork
+from tests.support.swarm import Node, Town, run_until
+
+LIMIT = 3
+
+
+class Pair:
+    """Ada has leaves and a tree (small and big files); bob wants them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = Clock()
+        self.town = Town(self.clock)
+        self.network = MemoryNetwork(self.clock)
+        self.directory = directory
+        self.ada = self.node("ada")
+        self.bob = self.node("bob", limit=LIMIT)
+        #: The most that were active at any event.
+        self.most = 0
+        self.watch()
+
+    def node(self, user: str, **options: Any) -> Node:
+        return Node(self.town, self.network, user, self.directory / user, **options)
+
+    def watch(self) -> None:
+        queue = self.bob.downloads.queue
+        events = self.bob.downloads._events  # type: ignore[attr-defined]
+
+        def look(_: object) -> None:
+            self.most = max(self.most, sum(item.state is DownloadState.ACTIVE for item in queue))
+
+        events.listen(look)
+
+    def leaves(self, count: int, *holders: Node) -> list[ContentId]:
+        made = []
+        for n in range(count):
+            for holder in holders or (self.ada,):
+                content = holder.library.add(f"leaf{n}", leaf(n))
+            made.append(content)
+        return made
+
+    def get(self, *contents: ContentId, priority: Priority | None = None) -> list[Item]:
+        """With the sizes that a search would have shown."""
+        outcome: list[Any] = []
+        wanted = [Wanted(c, f"leaf{n}", self._size(c)) for n, c in enumerate(contents)]
+        got = self.bob.downloads.get(wanted, priority=priority, directory=None, name=None)
+        Deferred.fromCoroutine(got).addBoth(outcome.append)
+        run_until(self.clock, lambda: bool(outcome))
+        return list(outcome[0])
+
+    def _size(self, content: ContentId) -> int | None:
+        sizes = [n.library.files[content].size for n in self.town.nodes if content in n.library.files]
+        return sizes[0] if sizes else None
+
+    def finish(self, items: list[Item], seconds: float = 600.0) -> None:
+        run_until(self.clock, lambda: all(item.state.ended for item in items), seconds)
+
+
+def leaf(n: int) -> bytes:
+    return Random(n).randbytes(1000 + n)
+
+
+def saved(item: Item) -> bytes:
+    assert item.state is DownloadState.DONE, (item.state, item.error)
+    return Path(str(item.path)).read_bytes()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    made = Pair(tmp_path)
+    yield made
+    for node in made.town.nodes:
+        assert not node.faults, "\n".join(node.faults)
+
+
+def test_many_small_files_arrive_in_order_and_never_more_are_active_than_may_be(pair: Pair) -> None:
+    items = pair.get(*pair.leaves(300))
+    pair.finish(items)
+
+    assert [saved(item) for item in items] == [leaf(n) for n in range(300)]
+    assert pair.most <= LIMIT
+    done = [event.fields["download"] for event in pair.bob.events("download.finished")]
+    assert done == [item.id for item in items]
+    for name in ("download.started", "download.source_added", "download.finished"):
+        assert len(pair.bob.events(name)) == 300
+    assert len(pair.ada.events("upload.finished")) == 300
+    assert sorted(path.name for path in (pair.bob.directory / "downloads").iterdir()) == sorted(
+        f"leaf{n}" for n in range(300)
+    )
+
+
+def test_each_is_started_before_it_is_finished(pair: Pair) -> None:
+    items = pair.get(*pair.leaves(50))
+    pair.finish(items)
+    for item in items:
+        told = [event.event for event in pair.bob.said if event.fields.get("download") == item.id]
+        assert told == ["download.queued", "download.started", "download.source_added", "download.finished"]
+
+
+def test_small_files_take_the_turn_that_big_ones_leave(pair: Pair) -> None:
+    big = [pair.ada.library.add(f"tree{n}", Random(n).randbytes(3 * CHUNK_BYTES)) for n in range(LIMIT)]
+    small = pair.leaves(40)
+    pair.ada.up.set_rate(1e6)
+    first = pair.get(*big[: LIMIT - 1])
+    leaves = pair.get(*small)
+    last = pair.get(big[-1])
+    pair.finish(leaves)
+    assert not any(item.state.ended for item in last)
+    pair.finish(first + last)
+    assert pair.most <= LIMIT
+
+
+def test_small_files_wait_while_every_turn_is_taken(pair: Pair) -> None:
+    big = [pair.ada.library.add(f"tree{n}", Random(n).randbytes(3 * CHUNK_BYTES)) for n in range(LIMIT)]
+    pair.ada.up.set_rate(1e6)
+    first = pair.get(*big)
+    leaves = pair.get(*pair.leaves(20))
+    run_until(pair.clock, lambda: any(item.state.ended for item in first))
+    assert not any(
+        event.fields["transfer"] in {leaf.transfer for leaf in leaves}
+        for event in pair.ada.events("upload.started")
+        if event.id < pair.bob.events("download.finished")[0].id
+    )
+    pair.finish(first + leaves)
+    assert pair.most <= LIMIT
+
+
+@pytest.mark.parametrize("turns", [1, 3, 6, 10, 15, 25])
+def test_pausing_and_cancelling_at_any_moment(pair: Pair, turns: int) -> None:
+    items = pair.get(*pair.leaves(60))
+    for _ in range(turns):
+        pair.clock.advance(0)
+    pair.bob.do(pair.bob.downloads.pause(items[::3]))
+    pair.bob.do(pair.bob.downloads.cancel(items[1::3]))
+    pair.finish([item for n, item in enumerate(items) if n % 3 == 2])
+    pair.bob.do(pair.bob.downloads.resume(items))
+    pair.finish(items)
+
+    for n, item in enumerate(items):
+        assert item.state in (DownloadState.DONE, DownloadState.CANCELLED)
+        if item.state is DownloadState.DONE:
+            assert saved(item) == leaf(n)
+    assert all(items[n].state is DownloadState.DONE for n in range(60) if n % 3 != 1)
+    assert not list(pair.bob.directory.rglob("*.part"))
+
+
+def test_an_urgent_one_goes_first(pair: Pair) -> None:
+    pair.ada.up.set_rate(20_000)
+    *contents, urgent = pair.leaves(100)
+    pair.get(*contents)
+    pair.clock.advance(0.1)
+    (item,) = pair.get(urgent, priority=Priority.URGENT)
+    pair.finish([item])
+    assert sum(other.state is DownloadState.DONE for other in pair.bob.downloads.queue) < 90
+
+
+@pytest.mark.parametrize("turns", [2, 5, 8, 12, 18, 30, 50])
+def test_after_a_crash_nothing_is_lost(pair: Pair, turns: int) -> None:
+    pair.get(*pair.leaves(40))
+    for _ in range(turns):
+        pair.clock.advance(0)
+    pair.bob.crash()
+    pair.bob.start()
+    pair.bob.come_back()
+    pair.watch()
+    pair.town.tell()
+    items = sorted(pair.bob.downloads.queue, key=lambda item: item.id)
+    pair.finish(items)
+
+    assert [saved(item) for item in items] == [leaf(n) for n in range(40)]
+    assert pair.most <= LIMIT
+    assert len(list((pair.bob.directory / "downloads").iterdir())) == 40
+
+
+def test_a_wrong_one_is_charged_to_its_source_and_had_from_another(pair: Pair) -> None:
+    eve = pair.node("eve")
+    contents = pair.leaves(20, pair.ada, eve)
+    for content in contents:
+        Path(eve.library.files[content].path).write_bytes(b"x" * eve.library.files[content].size)
+    items = pair.get(*contents)
+    pair.finish(items)
+
+    assert [saved(item) for item in items] == [leaf(n) for n in range(20)]
+    assert {event.fields["user"] for event in pair.bob.events("download.chunk_rejected")} <= {"eve"}
+
+
+def test_a_source_that_goes_is_replaced(pair: Pair) -> None:
+    eve = pair.node("eve")
+    contents = pair.leaves(60, pair.ada, eve)
+    for node in (pair.ada, eve):
+        node.up.set_rate(20_000)
+    items = pair.get(*contents)
+    run_until(pair.clock, lambda: sum(item.state.ended for item in items) > 5)
+    eve.go_offline()
+    pair.finish(items)
+    assert [saved(item) for item in items] == [leaf(n) for n in range(60)]
+
+
+def test_the_only_source_gone_they_wait_and_go_on_when_it_returns(pair: Pair) -> None:
+    pair.ada.up.set_rate(20_000)
+    items = pair.get(*pair.leaves(60))
+    run_until(pair.clock, lambda: sum(item.state.ended for item in items) > 5)
+    pair.ada.go_offline()
+    pair.town.tell()
+    run_until(pair.clock, lambda: all(i.state.ended or i.state is DownloadState.WAITING for i in items), 60)
+    pair.ada.come_back()
+    pair.town.tell()
+    pair.finish(items)
+    assert [saved(item) for item in items] == [leaf(n) for n in range(60)]
+
+
+def test_a_claim_that_is_too_small_is_no_end(pair: Pair) -> None:
+    """Somebody told that a big content is a small one."""
+    data = Random(9).randbytes(2 * CHUNK_BYTES + 7)
+    content = pair.ada.library.add("tree", data)
+    outcome: list[Any] = []
+    got = pair.bob.downloads.get([Wanted(content, "tree", 10)], priority=None, directory=None, name=None)
+    Deferred.fromCoroutine(got).addBoth(outcome.append)
+    run_until(pair.clock, lambda: bool(outcome))
+    (item,) = outcome[0]
+    pair.finish([item])
+    assert saved(item) == data
+
+
+def test_a_disk_that_fails_is_said_for_each(pair: Pair) -> None:
+    class Broken(Disk):
+        def write_at(self, descriptor: int, data: bytes | memoryview, offset: int) -> None:
+            raise DiskFailed("broken")
+
+    bob = pair.node("carl", disk=Broken(), limit=LIMIT)
+    contents = pair.leaves(10)
+    items = bob.get(*contents)
+    run_until(pair.clock, lambda: all(item.state.ended for item in items))
+    assert {item.state for item in items} == {DownloadState.FAILED}
+    assert not list((bob.directory / "downloads").glob("leaf*"))
+
+
+def test_leftovers_of_a_file_system_without_nameless_files(pair: Pair) -> None:
+    class Plain(Disk):
+        def create_nameless(self, directory: int) -> int | None:
+            return None
+
+    bob = pair.node("carl", disk=Plain(), limit=LIMIT)
+    items = bob.get(*pair.leaves(30))
+    run_until(pair.clock, lambda: all(item.state.ended for item in items))
+    assert [saved(item) for item in items] == [leaf(n) for n in range(30)]
+    assert not (bob.directory / "downloads" / ".napd").exists()
