@@ -70,11 +70,10 @@ def _make(path: Path, schema: Sequence[str]) -> None:
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = _connect(temporary)
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
+        # Not in WAL mode yet: closing would merge the log into the file, and keep quiet if that fails.
         for version, script in enumerate(schema, 1):
             _step(connection, script, version)
     finally:
-        # Closing the only connection merges the write-ahead log into the file.
         connection.close()
     _sync(temporary)
     os.rename(temporary, path)

@@ -217,6 +217,13 @@ class Disk:
         with _told("a partial file"):
             os.close(descriptor)
 
+    def names_in(self, path: str) -> list[str]:
+        """What a directory holds; nothing if there is none, or if it cannot be read."""
+        try:
+            return os.listdir(path)
+        except OSError:
+            return []
+
     def remove(self, path: str) -> None:
         """Gone afterwards, also if it was before."""
         with _told(path):

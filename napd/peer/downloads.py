@@ -82,6 +82,7 @@ class Downloads:
         self._rng = rng
         self._journal = journal
         self._events = events
+        self._background = background
         self._directory = directory
         self._discovery = discovery
         self._identity_at = partial(run, disk.identity_at)
@@ -121,6 +122,8 @@ class Downloads:
         kept = sum(item.bytes_done > 0 for item in self.queue)
         if len(self.queue):
             self._events.emit("queue.recovered", downloads=len(self.queue), kept=kept)
+        ended = [item for item in self.queue if item.state in (DownloadState.DONE, DownloadState.CANCELLED)]
+        self._background.start("removing left-over partial data", self._runs.remove_left_over(ended))
         self._turns.reschedule()
 
     async def stop(self) -> None:
@@ -240,6 +243,9 @@ class Downloads:
         gone = [item for item in self.queue if item.state.ended]
         for item in gone:
             await self._turns.remove_partial(item)
+        # Afterwards nobody would know whose it was.
+        await self._runs.remove_left_over(gone)
+        await self._runs.settle_removals(gone)
         # Somebody may want one of them again meanwhile.
         gone = [item for item in gone if item.state.ended]
         await self._journal.forget(gone)

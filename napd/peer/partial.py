@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from attrs import define, field
 
 from ..content.digest import CHUNK_BYTES, chunk_bytes
-from ..errors import DiskFailed
+from ..errors import DiskFailed, NapError
 from .disk import Disk, FileIdentity
 from .names import numbered
 
@@ -145,10 +145,34 @@ class PartialFile:
         self.disk.remove(self.path)
         self.disk.remove_empty_directory(os.path.dirname(self.path))
 
+    def drop(self) -> None:
+        """Remove it if that is possible: the file is published, and what is left goes at the next start."""
+        try:
+            self.remove()
+        except NapError:
+            return
+
     def _open_descriptor(self) -> int:
         if self._descriptor is None:
             raise DiskFailed(f"the partial file of transfer {self.transfer} is not open")
         return self._descriptor
+
+
+def left_over(disk: Disk, directory: str) -> list[str]:
+    """Transfers, of whomever, that have partial data for this directory."""
+    names = disk.names_in(os.path.join(directory, PARTIAL_DIRECTORY))
+    return [name.removesuffix(".part") for name in names if name.endswith(".part")]
+
+
+def settle_removals(disk: Disk, directories: Iterable[str]) -> None:
+    """Partial data that was removed from these stays removed, as far as can be seen to."""
+    for directory in directories:
+        for path in (os.path.join(directory, PARTIAL_DIRECTORY), directory):
+            try:
+                disk.sync_directory(path)
+            except NapError:
+                # Not there any more, most often.
+                continue
 
 
 def rehash_candidates(partial: PartialFile, size: int, known: Iterable[int]) -> list[int]:

@@ -119,7 +119,7 @@ class Received:
             return None
         # The crash may have come before its name was there for good.
         self._partial.sync_names()
-        self._partial.remove()
+        self._partial.drop()
         return path
 
     async def _rehash(self) -> None:
@@ -239,7 +239,6 @@ class Received:
             # Not claimed as flushed: one chunk is fetched again more cheaply than its manifest is written down.
             manifest, self._sealed = proved
             self._use(manifest)
-            self._unflushed.add(0)
         finally:
             self._wrote()
         return True
@@ -321,7 +320,7 @@ class Received:
     def _publish(self, identity: FileIdentity) -> str:
         """On a disk thread."""
         path = self._partial.publish(saved_name(self._item.name), identity)
-        self._partial.remove()
+        self._partial.drop()
         return path
 
     async def _writes_ended(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -10,10 +10,12 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..background import Background
 from ..discovery.interface import Holders
+from ..model import DownloadState
 from ..ops.events import Events
 from .disk import Disk
 from .download import Download, DownloadOwner
 from .journal import Journal
+from .partial import left_over, settle_removals
 from .partial_sharing import PartialSharing
 from .queue import Item
 from .received import Received
@@ -107,6 +109,21 @@ class Runs:
         removing = self._background.start("removing partial data", self._received(item).close(keep=False))
         self._hold(item, removing)
         await removing
+
+    async def remove_left_over(self, ended: Iterable[Item]) -> None:
+        """Partial data of these that a power cut brought back, or a crash did not let us remove, goes now."""
+        by_transfer = {item.transfer: item for item in ended}
+        for directory in sorted({item.directory for item in by_transfer.values()}):
+            for transfer in await self._run(left_over, self._disk, directory):
+                item = by_transfer.get(transfer)
+                # Somebody may want it again meanwhile.
+                if item is not None and item.state in (DownloadState.DONE, DownloadState.CANCELLED):
+                    await self.remove_partial(item)
+
+    def settle_removals(self, ended: Iterable[Item]) -> Deferred[None]:
+        """What was removed of these is gone for good, as far as can be seen to."""
+        settled: Deferred[None] = self._run(settle_removals, self._disk, sorted({item.directory for item in ended}))
+        return settled
 
     async def _stopped(self, item: Item) -> None:
         stopping = self._stopping.get(item.id)

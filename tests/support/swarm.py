@@ -262,6 +262,7 @@ class Node:
         limit: int = 3,
         slots: int = 8,
         share_partial: bool = True,
+        synchronous: str = "OFF",
     ) -> None:
         self.clock = network.clock
         self.town = town
@@ -278,6 +279,7 @@ class Node:
         self._limit = limit
         self._slots = slots
         self._share_partial = share_partial
+        self._synchronous = synchronous
         directory.mkdir(parents=True, exist_ok=True)
         town.nodes.append(self)
         self.start()
@@ -353,7 +355,7 @@ class Node:
         return Work(self.clock)
 
     def open_journal(self) -> Journal:
-        self._connection = open_database(self.directory / "queue.sqlite", SCHEMA, synchronous="OFF")
+        self._connection = open_database(self.directory / "queue.sqlite", SCHEMA, synchronous=self._synchronous)
         return Journal(self._connection, self._work)
 
     def make_discovery(self) -> Any:
@@ -395,6 +397,10 @@ class Node:
         self._work.dead = True
         self.sources.stop()
         self._connection.close()
+
+    def checkpoint_every(self, pages: int) -> None:
+        """Of the journal's write-ahead log, so that a short test sees what a long life brings."""
+        self._connection.execute(f"PRAGMA wal_autocheckpoint={pages:d}")
 
     def refuse_journal(self) -> JournalRefusal:
         """Another connection writes to the journal's file and does not end, until the refusal is cancelled."""
