@@ -117,6 +117,8 @@ class Queue:
     _order: list[tuple[int, int, int]] = field(factory=list)
     _ready: list[tuple[int, int, int]] = field(factory=list)
     _active: set[int] = field(factory=set)
+    # The highest place that was ever given in each priority.
+    _last_places: dict[Priority, int] = field(factory=dict)
 
     # --- Looking ---------------------------------------------------------------------------------
 
@@ -201,7 +203,7 @@ class Queue:
             size=size,
             directory=directory,
             priority=priority,
-            place=self._last_place(priority) + 1,
+            place=self._next_place(priority),
             added=now,
             sequential=sequential,
             new=True,
@@ -286,7 +288,7 @@ class Queue:
         for item in items:
             if item.priority is not priority:
                 self._take_out(item)
-                item.place = self._last_place(priority) + 1
+                item.place = self._next_place(priority)
                 item.priority = priority
                 self._put_in(item)
                 changed.append(item)
@@ -309,7 +311,7 @@ class Queue:
 
     def _move_within(self, priority: Priority, chosen: list[Item], to: str) -> list[Item]:
         line = [self._items[n] for rank, _, n in self._order if rank == priority.rank]
-        places = [item.place for item in line]
+        places = _strictly_growing(item.place for item in line)
         numbers = {item.id for item in chosen}
         block = [item for item in line if item.id in numbers]
         if to in ("up", "down"):
@@ -324,6 +326,7 @@ class Queue:
             self._take_out(item)
         for item, place in changed:
             item.place = place
+            self._note_place(item)
             self._put_in(item)
         return [item for item, _ in changed]
 
@@ -353,13 +356,16 @@ class Queue:
         known = self._by_content.get(item.content)
         if known is None or known.state.ended:
             self._by_content[item.content] = item
+        self._note_place(item)
         self._put_in(item)
 
-    def _last_place(self, priority: Priority) -> int:
-        at = bisect_left(self._order, (priority.rank + 1,))
-        if at and self._order[at - 1][0] == priority.rank:
-            return self._order[at - 1][1]
-        return 0
+    def _next_place(self, priority: Priority) -> int:
+        """One that none of this priority has had: what left the line for a moment may come back to its old place."""
+        place = self._last_places[priority] = self._last_places.get(priority, 0) + 1
+        return place
+
+    def _note_place(self, item: Item) -> None:
+        self._last_places[item.priority] = max(item.place, self._last_places.get(item.priority, 0))
 
     def _change(self, item: Item, from_states: set[DownloadState], to: DownloadState) -> bool:
         if item.state not in from_states:
@@ -369,7 +375,7 @@ class Queue:
 
     def _requeue(self, item: Item) -> None:
         self._take_out(item)
-        item.place = self._last_place(item.priority) + 1
+        item.place = self._next_place(item.priority)
         item.state, item.error, item.finished = DownloadState.QUEUED, None, None
         self._put_in(item)
 
@@ -396,6 +402,14 @@ class Queue:
             insort(self._ready, item.key)
         if item.state is DownloadState.ACTIVE:
             self._active.add(item.id)
+
+
+def _strictly_growing(places: Iterable[int]) -> list[int]:
+    """Two that were taken back (`take_back`) may share a place; a move tells them apart."""
+    grown: list[int] = []
+    for place in places:
+        grown.append(max(place, grown[-1] + 1) if grown else place)
+    return grown
 
 
 def _shifted(line: list[Item], numbers: set[int], step: int) -> list[Item]:

@@ -36,6 +36,7 @@ VICES = (
     "talks nonsense",
     "is mute",
     "stops in the middle",
+    "crawls",
     "hangs up at once",
     "hangs up in the middle",
     "has nothing",

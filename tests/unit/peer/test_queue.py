@@ -1,10 +1,8 @@
-"""The queue: order, states and moves, first one by one, then against a plain model."""
+"""The queue: order, states and moves, one by one (against a model: test_queue_model.py)."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from napd.errors import Misuse, NoSuchThing
 from napd.model import ContentId, DownloadState, Priority
@@ -202,83 +200,3 @@ def _bring_to(queue: Queue, item: Item, state: DownloadState) -> None:
         queue.fail(item, Problem("disk", "broken"), 1.0)
     elif state is DownloadState.CANCELLED:
         queue.cancel(item, 1.0)
-
-
-class QueueMachine(RuleBasedStateMachine):
-    """The model: one list of ids per priority, and a state each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.queue = Queue()
-        self.lines: dict[Priority, list[int]] = {priority: [] for priority in Priority}
-
-    def live(self) -> list[int]:
-        return [number for line in self.lines.values() for number in line]
-
-    def priority_of(self, number: int) -> Priority:
-        return next(p for p, line in self.lines.items() if number in line)
-
-    @rule(priority=st.sampled_from(list(Priority)))
-    def add(self, priority: Priority) -> None:
-        self.lines[priority].append(add(self.queue, priority).id)
-
-    @precondition(lambda self: self.live())
-    @rule(data=st.data(), to=st.sampled_from(["top", "bottom", "1", "2", "3"]))
-    def move(self, data: st.DataObject, to: str) -> None:
-        number = data.draw(st.sampled_from(self.live()))
-        line = self.lines[self.priority_of(number)]
-        line.remove(number)
-        at = {"top": 0, "bottom": len(line)}.get(to)
-        line.insert(int(to) - 1 if at is None else at, number)
-        self.queue.move([self.queue.get(number)], to)
-
-    @precondition(lambda self: self.live())
-    @rule(data=st.data(), step=st.sampled_from(["up", "down"]))
-    def shift(self, data: st.DataObject, step: str) -> None:
-        number = data.draw(st.sampled_from(self.live()))
-        line = self.lines[self.priority_of(number)]
-        at = line.index(number)
-        other = at + (-1 if step == "up" else 1)
-        if 0 <= other < len(line):
-            line[at], line[other] = line[other], line[at]
-        self.queue.move([self.queue.get(number)], step)
-
-    @precondition(lambda self: self.live())
-    @rule(data=st.data(), priority=st.sampled_from(list(Priority)))
-    def prioritise(self, data: st.DataObject, priority: Priority) -> None:
-        number = data.draw(st.sampled_from(self.live()))
-        before = self.priority_of(number)
-        if before is not priority:
-            self.lines[before].remove(number)
-            self.lines[priority].append(number)
-        self.queue.prioritise([self.queue.get(number)], priority)
-
-    @precondition(lambda self: self.live())
-    @rule(data=st.data(), state=st.sampled_from([DownloadState.DONE, DownloadState.FAILED, DownloadState.CANCELLED]))
-    def end(self, data: st.DataObject, state: DownloadState) -> None:
-        number = data.draw(st.sampled_from(self.live()))
-        self.lines[self.priority_of(number)].remove(number)
-        _bring_to(self.queue, self.queue.get(number), state)
-
-    @precondition(lambda self: self.live())
-    @rule(data=st.data(), state=st.sampled_from([DownloadState.PAUSED, DownloadState.WAITING, DownloadState.ACTIVE]))
-    def change(self, data: st.DataObject, state: DownloadState) -> None:
-        _bring_to(self.queue, self.queue.get(data.draw(st.sampled_from(self.live()))), state)
-
-    @rule(limit=st.integers(0, 4))
-    def run(self, limit: int) -> None:
-        plan = self.queue.schedule(limit)
-        for item in plan.displace:
-            self.queue.displace(item)
-        for item in plan.start:
-            self.queue.activate(item)
-        runnable = [n for n in self.live() if self.queue.get(n).runnable]
-        active = [n for n in self.live() if self.queue.get(n).state is DownloadState.ACTIVE]
-        assert active == runnable[:limit]
-
-    @invariant()
-    def order_is_the_models(self) -> None:
-        assert [item.id for item in self.queue if not item.state.ended] == self.live()
-
-
-TestQueue = QueueMachine.TestCase
