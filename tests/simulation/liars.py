@@ -45,6 +45,9 @@ VICES = (
     "floods",
     "admits nobody",
     "drops requests",
+    "claims to have everything",
+    "never says what it has",
+    "has less and less",
 )
 #: Bytes at once of a source that crawls, and seconds between them.
 CRAWL_BYTES, CRAWL_S = 4_000, 1.0
@@ -84,7 +87,7 @@ class LyingSession:
         message = wire.decode_from_fetcher(line)
         match message:
             case wire.Hello():
-                self._say(wire.Hello((1,), "liar", "serve"))
+                self._say(wire.Hello((1,), "liar", "serve", (wire.FEATURE_HAVE,)))
             case wire.Ticket():
                 self._admit()
             case wire.Ping():
@@ -97,6 +100,8 @@ class LyingSession:
                     self._say(wire.Cancelled(message.id))
             case wire.GetOutline() | wire.GetGroup():
                 self._manifest(message)
+            case wire.GetHave():
+                self._tell_have(message.id)
             case wire.Get():
                 self._get(message)
 
@@ -153,9 +158,22 @@ class LyingSession:
         if not self._gone and not self._outgoing:
             self.link.send_raw(digests)
 
+    def _tell_have(self, number: int) -> None:
+        if self.vice in ("never says what it has", "is mute"):
+            return
+        if self.vice == "has less and less":
+            self._say(wire.Have(number, 0, self.chance.randbytes(2)))
+            if not self._gone and self.chance.random() < 0.95:
+                self.clock.callLater(0.3, self._tell_have, number)
+            return
+        self._say(wire.Have(number, whole=True))
+        if self.vice == "floods":
+            for _ in range(100):
+                self._say(wire.Have(number, self.chance.choice([0, 1, 60_000]), b"\xff" * 128))
+
     def _get(self, asked: wire.Get) -> None:
         content = by_id().get(asked.content)
-        if content is None or self.vice == "has nothing":
+        if content is None or self.vice in ("has nothing", "claims to have everything"):
             self._say(wire.Gone(asked.id))
         elif self.vice == "is mute":
             return

@@ -28,7 +28,9 @@ class Operator:
     def get(self, *contents: Content, priority: Priority | None = None) -> None:
         wanted = [Wanted(content.id, content.name, self.chance.choice([content.size, None])) for content in contents]
         self._note(f"get {' '.join(content.name for content in contents)} {priority or ''}")
-        self._do(self.peer.downloads.get(wanted, priority=priority, directory=None, name=None))
+        sequential = self.chance.random() < 0.2
+        downloads = self.peer.downloads
+        self._do(downloads.get(wanted, priority=priority, directory=None, name=None, sequential=sequential))
 
     def anything(self) -> None:
         """One command, by chance."""
@@ -37,7 +39,7 @@ class Operator:
         command = self.chance.choice(
             [
                 *(self.pause, self.resume, self.resume, self.cancel, self.move, self.prioritise, self.retry),
-                *(self.limit, self.slots, self.rates, self.get_again, self.clear),
+                *(self.stream, self.limit, self.slots, self.rates, self.get_again, self.clear),
             ]
         )
         command(some)
@@ -84,6 +86,11 @@ class Operator:
         self._note(f"makes {_ids(items)} {priority.value}")
         self._do(self.peer.downloads.prioritise(items, priority))
         self._expect(all(item.priority is priority for item in items), "priority")
+
+    def stream(self, items: list[Item]) -> None:
+        self._note("reads " + _ids(items[:1]))
+        for item in items[:1]:
+            self._do(self.peer.downloads.stream(item))
 
     def limit(self, items: list[Item]) -> None:
         limit = self.chance.randint(1, 4)

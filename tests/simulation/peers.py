@@ -122,6 +122,7 @@ class SimPeer(Node):
         rate: float,
         limit: int,
         slots: int,
+        share_partial: bool,
     ) -> None:
         self.world = world
         self.network: Any = network
@@ -142,6 +143,7 @@ class SimPeer(Node):
         self.library = self.make_library()
         self._limit = limit
         self._slots = slots
+        self._share_partial = share_partial
         self._connection = _journal_in_memory()
         self.process: ProcessClock = world.process(name)
         self.process.kill()
@@ -241,6 +243,7 @@ class SimPeer(Node):
         self.network.deaf(self.host, PORT)
         self.uploads.stop()
         await self.downloads.stop()
+        self.sharing.stop()
         self.sources.stop()
         await self.journal.save([])
         await self._background.stop()

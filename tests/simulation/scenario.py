@@ -121,6 +121,8 @@ class Run:
             for liar in self.liars:
                 if chance.random() < 0.7:
                     liar.library.offer(content)
+                elif chance.random() < 0.5:
+                    liar.discovery.offer_parts([content.id])
         for peer in self.peers:
             self.operators[peer.user] = Operator(peer, Random(chance.random()), self.problems.append)
             wanted = [content for content in contents if content.id not in peer.library.files]
@@ -142,6 +144,7 @@ class Run:
             rate=self.chance.choice([1e6, 3e6, 10e6, 50e6]),
             limit=self.chance.choice([1, 2, 3, 3]),
             slots=self.chance.choice([1, 2, 8, 8]),
+            share_partial=self.chance.random() < 0.8,
         )
         self.trace.names[peer.key.id] = name
         peer.listening.append(lambda event: self._event(peer, event))
