@@ -15,7 +15,7 @@ from ..background import Background
 from ..errors import NapError, Unreachable
 from ..net.dial import Dialler
 from ..net.identity import Identity
-from ..net.tls import server_factory
+from ..net.tls_factory import read_buffer, stream_server_factory
 from ..ops.control import Handler
 from ..ops.events import Events
 from ..wire.control import INDEX_METHODS
@@ -30,6 +30,8 @@ from .store.interface import IndexStore
 
 #: Seconds that peers get to take the last word when the index stops.
 FAREWELL_S = 2.0
+#: Bytes read from a link at once. OpenSSL keeps room for as many once they have come, on each of very many links.
+READ_BYTES = 64 * 1024
 
 
 class Listening(Protocol):
@@ -78,7 +80,8 @@ class IndexDaemon:
             limits=limits or Limits(),
         )
         self._doorway = Doorway(self._services, Door(self._services))
-        self._listening = bind(Gate(self._doorway.admits, server_factory(identity, [ALPN], self._doorway)))
+        streams = stream_server_factory(identity, [ALPN], self._doorway, read_buffer(READ_BYTES))
+        self._listening = bind(Gate(self._doorway.admits, streams))
         self._methods = IndexMethods(self._services, lambda: self.listen, now())
         self._background.start("load", self._load())
         housekeeping = Housekeeping(clock, now, store, self._services.presence, self._services.catalogues)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.protocol import Factory
@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory
 from ..errors import Misuse, Unreachable
 from .identity import Identity
 from .link import SecureLink
-from .tls import client_factory
+from .tls_factory import read_buffer, stream_client_factory
 
 #: Seconds for the TCP connection; the handshake has its own limit.
 CONNECT_S = 10.0
@@ -36,6 +36,7 @@ class TLSDialler:
 
     reactor: Any
     identity: Identity
+    _kept: memoryview = field(init=False, factory=read_buffer)
 
     async def dial(self, address: str, alpn: bytes, build: Callable[[], SecureLink]) -> None:
         host, port = split_address(address)
@@ -43,7 +44,7 @@ class TLSDialler:
             endpoint = HostnameEndpoint(self.reactor, host, port, timeout=CONNECT_S)
         except ValueError as error:
             raise Unreachable(f"{address} is no address: {error}") from error
-        factory = client_factory(self.identity, alpn, Factory.forProtocol(build))
+        factory = stream_client_factory(self.identity, alpn, Factory.forProtocol(build), self._kept)
         try:
             await endpoint.connect(factory)
         except (ConnectError, DNSLookupError, OSError, ValueError) as error:

@@ -88,7 +88,7 @@ class SecureLink(TwistedProtocol):
     :param expected: the only acceptable id of the other end; None accepts any (and the user judges).
     """
 
-    #: TLS over TCP, or an in-memory stand-in; Twisted's annotation names less than both offer.
+    #: A `Stream`; Twisted's annotation names less than that offers.
     transport: Any
 
     def __init__(self, clock: IReactorTime, user: LinkUser, alpn: bytes, expected: PeerId | None = None) -> None:
@@ -100,6 +100,7 @@ class SecureLink(TwistedProtocol):
         self._why: NapError | None = None
         self._splitter = Splitter(self._line_came, user.raw_heard)
         self._outflow: _Outflow | None = None
+        self._takes_views = False
         self.secured = False
 
     # --- For the user ----------------------------------------------------------------------------
@@ -114,9 +115,12 @@ class SecureLink(TwistedProtocol):
             self.transport.write(line)
 
     def send_raw(self, data: bytes | memoryview) -> None:
-        """Send bytes that a line has announced. Wait for `drained` now and then: nothing else bounds the buffer."""
+        """Send bytes that a line has announced; a buffer behind `data` may be used again afterwards.
+
+        Wait for `drained` now and then: nothing else bounds what is kept here.
+        """
         if self._why is None:
-            self.transport.write(data)
+            self.transport.write(data if self._takes_views else bytes(data))
 
     def drained(self) -> Deferred[None]:
         """Fires when the transport takes more; also when the link is gone."""
@@ -167,9 +171,10 @@ class SecureLink(TwistedProtocol):
             self._end(why)
         self.transport.abortConnection()
 
-    # --- For Twisted -----------------------------------------------------------------------------
+    # --- For the stream ----------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
+        self._takes_views = bool(getattr(self.transport, "takes_views", False))
         if self._why is not None:
             self.transport.abortConnection()
             return
@@ -208,6 +213,12 @@ class SecureLink(TwistedProtocol):
             self._splitter.feed(data)
         except TooLong:
             self.abort(RemoteProtocolError(f"a line over {MAX_LINE_BYTES} bytes"))
+
+    def space(self) -> memoryview | None:
+        return self._splitter.space()
+
+    def filled(self, size: int) -> None:
+        self._splitter.filled(size)
 
     def _line_came(self, line: bytes) -> None:
         try:

@@ -25,7 +25,7 @@ from ..net.dial import TLSDialler, join_address
 from ..net.identity import load_identity
 from ..net.link import SecureLink
 from ..net.pacing import Pacer
-from ..net.tls import server_factory
+from ..net.tls_factory import read_buffer, stream_server_factory
 from ..ops.control import Handler
 from ..ops.daemon import DaemonService, Frame
 from ..ops.database import open_database
@@ -108,7 +108,7 @@ def compose(frame: Frame) -> Peer:
     listening = listen(
         clock,
         values["listen"],
-        server_factory(identity, [peer_wire.ALPN], door),
+        stream_server_factory(identity, [peer_wire.ALPN], door, read_buffer()),
         remember=frame.state / "port",
     )
     discovery = IndexClient(

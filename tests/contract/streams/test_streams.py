@@ -1,4 +1,7 @@
-"""Links over real TLS on loopback: who does not prove everything is refused, and hears nothing before."""
+"""Links over real TLS on loopback: who does not prove everything is refused, and hears nothing before.
+
+Everything here is tried over our own TLS, over Twisted's, and between one and the other.
+"""
 
 from __future__ import annotations
 
@@ -10,104 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define, field
+from attrs import define
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 
-from napd.errors import NapError, RemoteProtocolError, Unreachable
-from napd.model import PeerId
-from napd.net.dial import TLSDialler
-from napd.net.identity import Identity, PublicKey, new_identity
+from napd.errors import Unreachable
+from napd.net.identity import Identity
 from napd.net.link import HANDSHAKE_S, SecureLink
-from napd.net.tls import server_factory
 from napd.wire import peer as wire
 from napd.wire.line import MAX_LINE_BYTES
+from tests.support.streams import ALPN, CLIENT, SERVER, STRANGER, User, carriers, dial, serving
 from tests.support.waiting import Eventually
 
 reactor: Any = global_reactor
-
-ALPN = wire.ALPN
-SERVER, CLIENT, STRANGER = new_identity(), new_identity(), new_identity()
-
-
-@define(eq=False)
-class User:
-    """A `LinkUser` that greets as soon as it may, and remembers."""
-
-    greets: bool = True
-    link: SecureLink = field(init=False)
-    keys: list[PublicKey] = field(factory=list)
-    lines: list[bytes] = field(factory=list)
-    raw: bytearray = field(factory=bytearray)
-    lost: list[NapError] = field(factory=list)
-
-    def link_secured(self, key: PublicKey) -> None:
-        self.keys.append(key)
-        if self.greets:
-            self.link.say(wire.Ping(7))
-
-    def line_heard(self, line: bytes) -> None:
-        self.lines.append(line)
-        if line.startswith(b"raw "):
-            self.link.expect_raw(int(line[4:]))
-        if line == b"wrong":
-            raise RemoteProtocolError("wrong")
-
-    def raw_heard(self, data: bytes) -> None:
-        self.raw += data
-
-    def link_lost(self, reason: NapError) -> None:
-        self.lost.append(reason)
-
-
-@define(eq=False)
-class Server:
-    port: int
-    users: list[User] = field(factory=list)
-
-    @property
-    def user(self) -> User:
-        return self.users[-1]
-
-
-@asynccontextmanager
-async def serving(
-    *, clock: Any = reactor, expected: PeerId | None = None, greets: bool = True
-) -> AsyncIterator[Server]:
-    """One of our ends listens."""
-    server = Server(0)
-
-    def build() -> SecureLink:
-        user = User(greets)
-        user.link = SecureLink(clock, user, ALPN, expected)
-        server.users.append(user)
-        return user.link
-
-    bound = reactor.listenTCP(0, server_factory(SERVER, [ALPN], Factory.forProtocol(build)), interface="127.0.0.1")
-    server.port = bound.getHost().port
-    try:
-        yield server
-    finally:
-        for user in server.users:
-            if not user.lost:
-                user.link.transport.abortConnection()
-        await bound.stopListening()
-
-
-async def dial(
-    port: int, *, identity: Identity = CLIENT, expected: PeerId | None = None, clock: Any = reactor, greets: bool = True
-) -> User:
-    """One of our ends dials."""
-    user = User(greets)
-    user.link = SecureLink(clock, user, ALPN, expected)
-    await TLSDialler(reactor, identity).dial(f"127.0.0.1:{port}", ALPN, lambda: user.link)
-    return user
 
 
 # --- Others, who do things differently -----------------------------------------------------------
@@ -327,6 +250,7 @@ async def test_a_client_that_does_everything_right_is_welcome(files: Files, even
         assert server.user.keys[0].id == CLIENT.id
         server.user.link.hang_up()
         assert await visiting == b'{"t":"ping","n":7}\n'
+        await eventually(lambda: server.user.lost)
 
 
 async def test_a_client_with_another_key_than_expected_is_refused(eventually: Eventually) -> None:
@@ -413,7 +337,7 @@ async def test_a_link_that_was_given_up_before_it_connected_says_nothing(eventua
         user = User()
         user.link = SecureLink(reactor, user, ALPN)
         user.link.hang_up(wire.Bye("shutdown", "never mind"))
-        await TLSDialler(reactor, CLIENT).dial(f"127.0.0.1:{server.port}", ALPN, lambda: user.link)
+        await carriers.dialler.dialler(reactor, CLIENT).dial(f"127.0.0.1:{server.port}", ALPN, lambda: user.link)
         await eventually(lambda: user.lost and server.users and server.user.lost)
         assert user.keys == []
         assert server.user.lines == []

@@ -1,0 +1,380 @@
+"""TLS over a socket of our own: the `Stream` that the daemons use.
+
+Twisted sets up the TCP connection and closes it; from its first byte to its last a `TLSStream` reads and writes the
+socket, as a descriptor of the reactor's, and drives OpenSSL through memory buffers. It differs from Twisted's TLS
+(the reference, `napd.net.tls`) in what a byte costs, not in what is seen of it (docs/decisions/0006-body-path.md):
+
+- what comes is read 256 KiB at a time into one buffer that is kept, and decrypted straight to where the link wants it;
+- what goes is encrypted at once, 64 KiB at a time, and given to the kernel several such pieces per call;
+- in one turn of the reactor at most `TURN_BYTES` go either way, so that nobody else waits long.
+"""
+
+from __future__ import annotations
+
+import enum
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IPushProducer,
+    IReadDescriptor,
+    IWriteDescriptor,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..errors import LocalProtocolError
+from .stream import StreamUser
+
+#: The most that is decrypted at once: TLS has no longer records.
+RECORD_BYTES = 16 * 1024
+#: Bytes read from a socket at once: to begin with, and at most. What OpenSSL has held of it once, it keeps room for:
+#: links that only ever talk stay small.
+FIRST_READ_BYTES = 16 * 1024
+LAST_READ_BYTES = 256 * 1024
+#: Bytes encrypted at once. With their TLS overhead they stay below what the allocator asks the kernel for anew each
+#: time (128 KiB): that costs more than encrypting them.
+PLAIN_BYTES = 64 * 1024
+CIPHER_BYTES = PLAIN_BYTES + 1024
+#: Encrypted pieces given to the kernel in one call.
+PIECES_PER_CALL = 16
+#: Less than this waits for the end of the turn, so that short lines go out together.
+SMALL_BYTES = 8 * 1024
+#: Encrypted bytes that the kernel has not taken, above which the producer is paused and below which it is resumed.
+HIGH_WATER_BYTES = 256 * 1024
+LOW_WATER_BYTES = 64 * 1024
+#: Bytes in either direction per turn of the reactor: half a millisecond's work.
+TURN_BYTES = 512 * 1024
+
+
+class _State(enum.Enum):
+    HANDSHAKING = "handshaking"
+    OPEN = "open"
+    #: We have said that it is over, and wait for the other end to say so.
+    CLOSING = "closing"
+    GONE = "gone"
+
+
+@implementer(IReadDescriptor, IWriteDescriptor)
+class TLSStream:
+    """One connection.
+
+    :param tcp: Twisted's transport of it; its socket is ours until `tcp` is told to close it.
+    :param kept: where bytes are read to before they are decrypted; shared by all streams of a thread.
+    """
+
+    takes_views = True
+
+    def __init__(self, connection: SSL.Connection, user: StreamUser, tcp: Any, kept: memoryview) -> None:
+        self._connection = connection
+        self._user = user
+        self._tcp = tcp
+        self._kept = kept
+        self._reactor = tcp.reactor
+        self._socket: socket.socket = tcp.getHandle()
+        self._state = _State.HANDSHAKING
+        self._reason: BaseException = ConnectionDone()
+        self._reading = True
+        self._read_bytes = min(FIRST_READ_BYTES, len(kept))
+        self._unsent: list[bytes | memoryview] = []
+        self._unsent_bytes = 0
+        self._turn_bytes = 0
+        self._writing = False
+        self._later: set[IDelayedCall] = set()
+        self._flush_is_due = False
+        self._producer: IPushProducer | None = None
+        self._producer_paused = False
+
+    def begin(self) -> None:
+        """Take the socket over; called once, when it is connected."""
+        self._tcp.stopReading()
+        self._tcp.setTcpNoDelay(True)
+        self._reactor.addReader(self)
+        self._user.makeConnection(self)
+        if self._state is _State.HANDSHAKING:
+            self._shake_hands()
+
+    # --- For the link ----------------------------------------------------------------------------
+
+    @property
+    def negotiatedProtocol(self) -> bytes:
+        return self._connection.get_alpn_proto_negotiated()
+
+    def getPeerCertificate(self) -> Any:
+        return self._connection.get_peer_certificate()
+
+    def getPeer(self) -> IAddress:
+        peer: IAddress = self._tcp.getPeer()
+        return peer
+
+    def write(self, data: bytes | memoryview) -> None:
+        if self._state is _State.HANDSHAKING:
+            raise LocalProtocolError("something was said before the handshake was over")
+        if self._state is not _State.OPEN:
+            return
+        view = memoryview(data)
+        for at in range(0, len(view), PLAIN_BYTES):
+            # Memory takes everything, and partial writes are off (`tls`): a call writes it all.
+            self._connection.send(view[at : at + PLAIN_BYTES])
+            self._collect()
+        self._turn_bytes += len(view)
+        if self._unsent_bytes >= SMALL_BYTES:
+            self._flush()
+        elif not self._flush_is_due:
+            self._flush_is_due = True
+            self._call_later(self._flush_small)
+        self._pause_producer()
+
+    def loseConnection(self) -> None:
+        if self._state is _State.HANDSHAKING:
+            self.abortConnection()
+        elif self._state is _State.OPEN:
+            self._state = _State.CLOSING
+            self._say_close()
+            # Only who reads hears that the other end has closed, too.
+            self.resumeProducing()
+
+    def abortConnection(self) -> None:
+        self._end(ConnectionAborted(), self._tcp.abortConnection)
+
+    def pauseProducing(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._reactor.removeReader(self)
+
+    def resumeProducing(self) -> None:
+        if not self._reading and self._state is not _State.GONE:
+            self._reading = True
+            # Something may have been read and not been decrypted yet; but not from within the caller.
+            self._call_later(self._read_on)
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        if not streaming or self._producer is not None:
+            raise LocalProtocolError("one push producer at a time is all that a stream takes")
+        self._producer = producer
+        self._producer_paused = False
+        self._pause_producer()
+
+    def unregisterProducer(self) -> None:
+        self._producer = None
+
+    # --- For the reactor -------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "TLS"
+
+    def doRead(self) -> None:
+        taken = 0
+        while taken < TURN_BYTES and self._reading:
+            room = self._read_bytes
+            try:
+                size = self._socket.recv_into(self._kept[:room])
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._end(ConnectionLost(error.strerror or "the socket failed"), self._tcp.abortConnection)
+                return
+            if not size:
+                cut = self._state is not _State.CLOSING
+                self._end(ConnectionLost("cut off by the other end") if cut else ConnectionDone())
+                return
+            self._connection.bio_write(self._kept[:size])
+            self._take_in()
+            taken += size
+            if size < room:
+                return
+            self._read_bytes = min(2 * room, len(self._kept))
+
+    def doWrite(self) -> None:
+        self._turn_bytes = 0
+        self._flush()
+        if self._unsent_bytes > LOW_WATER_BYTES or self._state is _State.GONE:
+            return
+        if self._producer_paused and self._producer is not None:
+            self._producer_paused = False
+            self._producer.resumeProducing()
+        if not self._unsent and not self._producer_paused:
+            self._stop_writing()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor has found the connection broken, or is stopping."""
+        self._end(reason.value or ConnectionLost(), lambda: self._tcp.connectionLost(reason))
+
+    # --- For the TCP connection ------------------------------------------------------------------
+
+    def tcp_lost(self, reason: Failure) -> None:
+        """It is closed; in general because it was told to."""
+        self._end(reason.value or ConnectionLost(), lambda: None)
+        self._user.connectionLost(Failure(self._reason))
+
+    # --- Inside ----------------------------------------------------------------------------------
+
+    def _shake_hands(self) -> bool:
+        """Go on with the handshake; whether it is over, and the link still there."""
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            self._collect()
+            self._flush()
+            return False
+        except SSL.Error as error:
+            self._broken(error)
+            return False
+        self._state = _State.OPEN
+        self._collect()
+        self._flush()
+        if self._state is _State.OPEN:
+            self._user.handshakeCompleted()
+        return self._state is not _State.GONE
+
+    def _take_in(self) -> None:
+        """Decrypt what was read, and hand it on."""
+        if self._state is _State.HANDSHAKING and not self._shake_hands():
+            return
+        try:
+            while self._reading and self._state is not _State.GONE:
+                self._take_some()
+        except SSL.WantReadError:
+            # That was all. Reading may have made something to say: the answer to a new key, for one.
+            self._collect()
+            self._flush()
+        except SSL.ZeroReturnError:
+            if self._state is _State.OPEN:
+                self._say_close()
+            self._end(ConnectionDone())
+        except SSL.Error as error:
+            self._broken(error)
+
+    def _take_some(self) -> None:
+        space = self._user.space()
+        if space is None:
+            data = self._connection.recv(RECORD_BYTES)
+            if self._state is _State.OPEN:
+                self._user.dataReceived(data)
+            return
+        filled = 0
+        try:
+            while filled < len(space):
+                filled += self._connection.recv_into(space[filled:], RECORD_BYTES)
+        finally:
+            # Also when nothing more is there, or what follows is broken.
+            if filled:
+                self._user.filled(filled)
+
+    def _read_on(self) -> None:
+        if self._reading and self._state is not _State.GONE:
+            self._take_in()
+        if self._reading and self._state is not _State.GONE:
+            self._reactor.addReader(self)
+
+    def _say_close(self) -> None:
+        try:
+            self._connection.shutdown()
+        except SSL.Error as error:
+            self._broken(error)
+            return
+        self._collect()
+        self._flush()
+
+    def _collect(self) -> None:
+        """What OpenSSL has to send."""
+        try:
+            while True:
+                piece = self._connection.bio_read(CIPHER_BYTES)
+                self._unsent.append(piece)
+                self._unsent_bytes += len(piece)
+                if len(piece) < CIPHER_BYTES:
+                    return
+        except SSL.WantReadError:
+            return
+
+    def _flush(self) -> None:
+        """Give the kernel what it takes now; it tells when it takes more."""
+        unsent = self._unsent
+        while unsent:
+            try:
+                sent = self._socket.sendmsg(unsent[:PIECES_PER_CALL])
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self._end(ConnectionLost(error.strerror or "the socket failed"), self._tcp.abortConnection)
+                return
+            self._unsent_bytes -= sent
+            while unsent and sent >= len(unsent[0]):
+                sent -= len(unsent.pop(0))
+            if sent:
+                unsent[0] = memoryview(unsent[0])[sent:]
+        if unsent:
+            self._start_writing()
+
+    def _flush_small(self) -> None:
+        self._flush_is_due = False
+        if self._state is not _State.GONE:
+            self._flush()
+
+    def _pause_producer(self) -> None:
+        """Enough for this turn, or for what the other end takes: `doWrite` lets the producer go on."""
+        enough = self._unsent_bytes > HIGH_WATER_BYTES or self._turn_bytes >= TURN_BYTES
+        if enough and self._producer is not None and not self._producer_paused and self._state is not _State.GONE:
+            self._producer_paused = True
+            self._start_writing()
+            self._producer.pauseProducing()
+
+    def _start_writing(self) -> None:
+        if not self._writing:
+            self._writing = True
+            self._reactor.addWriter(self)
+
+    def _stop_writing(self) -> None:
+        if self._writing:
+            self._writing = False
+            self._reactor.removeWriter(self)
+
+    def _call_later(self, work: Callable[[], None]) -> None:
+        """In the next turn, unless the stream is gone by then."""
+
+        def due() -> None:
+            self._later.discard(call)
+            work()
+
+        call = self._reactor.callLater(0, due)
+        self._later.add(call)
+
+    def _broken(self, error: SSL.Error) -> None:
+        """TLS cannot go on. What it has to tell the other end about it is sent, if that is possible at once."""
+        self._collect()
+        self._flush()
+        self._end(ConnectionLost(f"TLS failed: {_text_of(error)}"))
+
+    def _end(self, reason: BaseException, close: Callable[[], None] | None = None) -> None:
+        """Let go of the socket and have it closed; `tcp_lost` follows. Later reasons than the first do not count."""
+        if self._state is _State.GONE:
+            return
+        self._state = _State.GONE
+        self._reading = False
+        self._reason = reason
+        self._reactor.removeReader(self)
+        self._stop_writing()
+        for call in self._later:
+            call.cancel()
+        self._later.clear()
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        self._producer = None
+        (close or self._tcp.loseConnection)()
+
+
+def _text_of(error: SSL.Error) -> str:
+    """OpenSSL's reasons, without the places in its code."""
+    try:
+        return ", ".join(reason for _, _, reason in error.args[0]) or "no reason given"
+    except (IndexError, TypeError, ValueError):
+        return str(error) or type(error).__name__
