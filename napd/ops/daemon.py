@@ -136,7 +136,8 @@ class DaemonService(service.Service):
     def startService(self) -> None:
         super().startService()
         if self._options.log is not None:
-            self._options.log.attach(self._events)
+            self._options.log.attach(self._events, self._in_next_turn)
+            self._reactor.addSystemEventTrigger("after", "shutdown", self._options.log.flush)
         else:
             self._events.listen(to_framework)
         try:
@@ -155,6 +156,11 @@ class DaemonService(service.Service):
             self._stderr = None
         # Signals are the reactor's until it runs; being ready includes ending well on SIGTERM.
         self._reactor.callWhenRunning(self._ready)
+
+    def _in_next_turn(self, work: Callable[[], None]) -> bool:
+        if self._reactor.running:
+            self._reactor.callLater(0, work)
+        return bool(self._reactor.running)
 
     def _start(self) -> None:
         _keep_time_steadily(self._reactor)

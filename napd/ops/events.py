@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 from attrs import frozen
@@ -22,6 +23,9 @@ MAX_FIELD = 500
 MAX_ITEMS = 100
 #: Characters of a traceback, from its end.
 MAX_TRACEBACK = 8_000
+
+
+_FIELDS = {event: frozenset(kind.fields) for event, kind in EVENTS.items()}
 
 
 @frozen
@@ -70,7 +74,7 @@ class Events:
         Fields that are None stay absent. Text from outside is escaped and cut here.
         """
         kind = EVENTS.get(event)
-        if kind is None or not fields.keys() <= set(kind.fields):
+        if kind is None or not fields.keys() <= _FIELDS[event]:
             raise LocalProtocolError(f"event {event} with {sorted(fields)} is not in the catalogue")
         # A traceback keeps its line ends; its lines are clean already.
         kept = {k: v if k == "traceback" else _clean(v) for k, v in fields.items() if v is not None}
@@ -113,7 +117,14 @@ def matches(event: Event, pattern: str | None) -> bool:
 
 def rfc3339(time: float) -> str:
     """Seconds since 1970 as RFC 3339 UTC with milliseconds."""
-    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, microsecond = divmod(round(time * 1_000_000), 1_000_000)
+    return f"{_second(second)}.{microsecond // 1000:03}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(second: int) -> str:
+    """Most times that are written are of the present second."""
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
 
 
 def traceback_of(failure: Failure) -> str:

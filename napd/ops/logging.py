@@ -1,4 +1,7 @@
-"""The log: one line per event, JSON for machines or text for people, flushed line by line.
+"""The log: one line per event, JSON for machines or text for people, written at once or at the end of the turn.
+
+Lines of one turn of the reactor are written together, in order: thousands of events a second would otherwise be as many
+system calls. A fault is written at once, with all that was said before it.
 
 `LogWriter` takes the daemon's own events (`Events.listen(writer.write)`) and, as Twisted's log observer, everything the
 framework says (`log.twisted`). Lines may be written from any thread.
@@ -27,6 +30,8 @@ from .events import Event, Events, rfc3339, traceback_of
 
 #: Seconds to wait for a reader of a full pipe before the line is dropped: the daemon must go on.
 PATIENCE_S = 1.0
+#: Lines that are gathered at most before they are written.
+MAX_GATHERED = 500
 #: Characters of a framework message that are kept.
 MAX_MESSAGE = 2_000
 #: New log files: the owner's, readable for the group. State is 0700, but log files may be put elsewhere.
@@ -43,11 +48,15 @@ _framework = Logger("napd")
 _encode = msgspec.json.Encoder().encode
 
 
+#: Has something called in the reactor's next turn; False if it does not run, yet or any more.
+Later = Callable[[Callable[[], None]], bool]
+
+
 class Sink(Protocol):
     """Where finished lines go."""
 
     def write(self, line: bytes) -> None:
-        """All of it or nothing, at once; never raises."""
+        """All of it (one line or several) or nothing, at once; never raises."""
 
     def reopen(self) -> None:
         """Go on in a new file of the same name if the old one was moved away."""
@@ -132,25 +141,50 @@ class LogWriter:
         self._lock = threading.RLock()
         self._events: Events | None = None
         self._reporting = False
+        self._later: Later | None = None
+        self._gathered: list[bytes] = []
 
-    def attach(self, events: Events) -> Callable[[], None]:
-        """Write these events too, and tell them of the faults that Twisted catches; the returned function ends that."""
+    def attach(self, events: Events, later: Later | None = None) -> Callable[[], None]:
+        """Write these events too, and tell them of the faults that Twisted catches; the returned function ends that.
+
+        :param later: without it every line is written at once. Call `flush` when it will not call any more.
+        """
         self._events = events
+        self._later = later
         stop_hearing = events.listen(self.write)
 
         def detach() -> None:
             stop_hearing()
-            self._events = None
+            self._events = self._later = None
+            self.flush()
 
         return detach
 
     def write(self, event: Event) -> None:
         line = self._line(event)
         with self._lock:
-            self._sink.write(line)
+            self._gathered.append(line)
+            if event.level == "error" or not self._is_gathering():
+                self._write_gathered()
+
+    def _is_gathering(self) -> bool:
+        if self._later is None or len(self._gathered) >= MAX_GATHERED:
+            return False
+        return len(self._gathered) > 1 or (isInIOThread() and self._later(self.flush))
+
+    def flush(self) -> None:
+        """What was said so far is written when this returns."""
+        with self._lock:
+            self._write_gathered()
+
+    def _write_gathered(self) -> None:
+        lines, self._gathered = self._gathered, []
+        if lines:
+            self._sink.write(b"".join(lines))
 
     def reopen(self) -> None:
         with self._lock:
+            self._write_gathered()
             self._sink.reopen()
 
     def __call__(self, event: LogEvent) -> None:

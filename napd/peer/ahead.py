@@ -41,7 +41,7 @@ WAITING_REQUESTS = 8
 #: Bytes asked for, or here and not in a file yet.
 MAX_HELD_BYTES = 32 << 20
 #: Downloads of the queue that are looked at, from its beginning.
-MAX_LINE = 1024
+MAX_LINE = 512
 #: Downloads that are looked at for one that a source with room could serve.
 MAX_PASSED_OVER = 64
 #: Seconds within which discovery should have told who holds a content whose turn has come.

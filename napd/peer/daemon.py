@@ -277,7 +277,7 @@ class PeerDaemon:
 
     def status(self) -> documents.StatusDocument:
         link = self.discovery.status()
-        count = self.downloads.queue.count
+        counts = self.downloads.queue.counts()
         return documents.StatusDocument(
             user=self.discovery.identity().user,
             peer=self.peer,
@@ -290,11 +290,11 @@ class PeerDaemon:
             ),
             shares=self.shares.totals(),
             downloads=documents.DownloadTotals(
-                active=count(DownloadState.ACTIVE),
-                queued=count(DownloadState.QUEUED),
-                waiting=count(DownloadState.WAITING),
-                paused=count(DownloadState.PAUSED),
-                failed=count(DownloadState.FAILED),
+                active=counts[DownloadState.ACTIVE],
+                queued=counts[DownloadState.QUEUED],
+                waiting=counts[DownloadState.WAITING],
+                paused=counts[DownloadState.PAUSED],
+                failed=counts[DownloadState.FAILED],
             ),
             uploads=self.uploads.totals(),
             rates=documents.Rates(

@@ -7,6 +7,7 @@ or bytes; `peer.turns` acts on what `schedule` says and writes every change to t
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any
@@ -160,8 +161,9 @@ class Queue:
             return None
         return bisect_left(self._order, item.key) + 1
 
-    def count(self, state: DownloadState) -> int:
-        return sum(item.state is state for item in self._items.values())
+    def counts(self) -> Counter[DownloadState]:
+        """How many there are in each state."""
+        return Counter(item.state for item in self._items.values())
 
     def schedule(self, limit: int) -> Schedule:
         """Which to start and which to displace, so that the first `limit` runnable are the active."""

@@ -19,7 +19,7 @@ def at_any_time(peer: SimPeer) -> Iterator[str]:
     """For a process that runs, between two events."""
     downloads = peer.downloads
     queue = downloads.queue
-    active = queue.count(DownloadState.ACTIVE)
+    active = queue.counts()[DownloadState.ACTIVE]
     if active > downloads.limit:
         yield f"{active} downloads are active, the limit is {downloads.limit}"
     for fault in peer.faults:

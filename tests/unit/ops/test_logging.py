@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from twisted.python.failure import Failure
 from napd.errors import ConfigurationError
 from napd.ops import logging as napd_logging
 from napd.ops.events import Event, Events
-from napd.ops.logging import FileSink, LogWriter, StreamSink, json_line, text_line
+from napd.ops.logging import MAX_GATHERED, FileSink, LogWriter, StreamSink, json_line, text_line
 from tests.conftest import LoggedFailures
 
 
@@ -35,7 +36,7 @@ class Lines:
         self.reopened += 1
 
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines]
+        return [json.loads(line) for text in self.lines for line in text.splitlines()]
 
 
 def event(**fields: Any) -> Event:
@@ -106,6 +107,63 @@ def test_a_failure_nobody_handled_is_a_fault_that_napctl_sees_too() -> None:
     logger.failure("later", Failure(ZeroDivisionError("again")))
     later = lines.events()[-1]
     assert (later["event"], later["level"], later["error"]) == ("log.twisted", "error", "again")
+
+
+class Turn:
+    """The reactor's next turn."""
+
+    def __init__(self, *, running: bool = True) -> None:
+        self.running = running
+        self.due: list[Callable[[], None]] = []
+
+    def later(self, work: Callable[[], None]) -> bool:
+        self.due += [work] if self.running else []
+        return self.running
+
+    def come(self) -> None:
+        due, self.due = self.due, []
+        for work in due:
+            work()
+
+
+def test_lines_of_one_turn_are_written_together_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napd.ops.logging.isInIOThread", lambda: True)
+    lines, turn = Lines(), Turn()
+    writes = lines.lines
+    writer, events = LogWriter("json", lines), Events(lambda: 1.0)
+    detach = writer.attach(events, turn.later)
+    for _ in range(3):
+        events.emit("download.paused", download=1, transfer="t")
+    assert not writes
+    turn.come()
+    assert [text.count(b"\n") for text in writes] == [3]
+
+    events.emit("download.paused", download=2, transfer="t")
+    events.emit("daemon.fault", "it broke")
+    assert [json.loads(line)["event"] for line in writes[1].splitlines()] == ["download.paused", "daemon.fault"]
+
+    events.emit("download.paused", download=3, transfer="t")
+    detach()
+    assert len(writes) == 3
+    turn.come()
+    assert len(writes) == 3
+
+
+def test_many_lines_do_not_wait_for_the_end_of_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napd.ops.logging.isInIOThread", lambda: True)
+    lines, turn = Lines(), Turn()
+    writer, events = LogWriter("json", lines), Events(lambda: 1.0)
+    writer.attach(events, turn.later)
+    for _ in range(MAX_GATHERED):
+        events.emit("download.paused", download=1, transfer="t")
+    assert len(lines.events()) == MAX_GATHERED
+
+
+def test_without_a_reactor_that_runs_each_line_is_written_at_once() -> None:
+    lines, events = Lines(), Events(lambda: 1.0)
+    LogWriter("json", lines).attach(events, Turn(running=False).later)
+    events.emit("download.paused", download=1, transfer="t")
+    assert len(lines.events()) == 1
 
 
 def test_a_failure_in_reporting_a_failure_ends_there() -> None:
