@@ -139,14 +139,14 @@ def _enter_download(taker: PeerProcess, manifest: Manifest) -> None:
         flushed.add(chunk)
     for chunk in range(chunks * JOURNALLED_TO // 100, chunks * SECOND_TO // 100, 2):
         flushed.add(chunk)
-    item.bytes_done = sum(1 for _ in flushed) * CHUNK_BYTES
+    item.bytes_done = flushed.count(outline.size)
     connection = open_database(database_path(taker.state), SCHEMA)
     journal = Journal(connection, _Here())
     journal.save([item], 2)
     journal.outline(item, outline.group_digests)
     for number, digests in manifest.known_groups():
         journal.group(item, number, digests)
-    journal.flushed(item, flushed)
+    journal.flushed(item, flushed, item.bytes_done)
     connection.close()
     partial = PartialFile(Disk(), item.directory, item.transfer)
     partial.open()
