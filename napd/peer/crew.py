@@ -257,6 +257,10 @@ class Crew:
         """It was checked and written; whoever else was asked for it need not send it."""
         self._sources.served(lane.source)
         lane.alone = self._conduct.accepted(self._item, lane.source.peer)
+        self.chunk_here(chunk, lane)
+
+    def chunk_here(self, chunk: int, lane: Lane | None = None) -> None:
+        """It is on the disk, and right; from this lane, or from an earlier run."""
         for other in self._received.picker.verified(chunk):
             if other is not lane and isinstance(other, Lane):
                 other.unwanted()

@@ -145,6 +145,21 @@ class Download:
             await self._finish()
         else:
             self.holders_changed(self._found)
+            if self._received.rehashing:
+                self._work("hashing what a crash left", self._rehash())
+
+    async def _rehash(self) -> None:
+        """What the disk holds and the journal does not know; the sources have the rest to send meanwhile."""
+        try:
+            await self._received.rehash(self._hashed_again)
+        except NapError as error:
+            self._fail(error)
+            return
+        self._chunk_stored()
+
+    def _hashed_again(self, chunk: int) -> None:
+        self._crew.chunk_here(chunk)
+        self._chunk_stored()
 
     async def stop(self) -> None:
         """Ask for nothing more; returns when what was written is journalled and the file closed."""
@@ -169,6 +184,7 @@ class Download:
     def _let_go(self) -> None:
         """Nothing changes this download from here on."""
         self._over = True
+        self._received.end_rehash()
         for timer in (self._flush_timer, self._unanswered):
             if timer is not None and timer.active():
                 timer.cancel()

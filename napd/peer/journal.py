@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from attrs import define, field, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from ..content.digest import CHUNK_BYTES, GROUP_CHUNKS, chunk_bytes, chunk_count
 from ..errors import DiskFailed, NapError, NoSpace
 from ..model import ContentId, DownloadState, Priority
 from ..wire.documents import Problem
 from .disk import FileIdentity
+from .flushed import FlushedChunks
 from .queue import Item
 
 #: One script per schema version; a database is brought up one by one.
@@ -62,6 +62,7 @@ SCHEMA = (
 )
 
 Statement = tuple[str, tuple[Any, ...]]
+T = TypeVar("T")
 
 _SAVE = """INSERT INTO download (id, content, transfer, name, size, directory, priority, place, state, path, error_code,
     error_message, added, finished, bytes_done, bytes_received, sequential)
@@ -84,10 +85,13 @@ class Runs(Protocol):
 
 @frozen
 class Kept:
-    """What the journal holds of one download's content: its verified manifest so far, and its flushed chunks."""
+    """What the journal holds of one download's content: its verified outline, and its flushed chunks.
+
+    :ivar groups: those whose digests it holds too; there may be many, so each is asked for when it is needed.
+    """
 
     outline: tuple[int, bytes] | None
-    groups: Mapping[int, bytes]
+    groups: frozenset[int]
     flushed: FlushedChunks
     sealed: FileIdentity | None
 
@@ -99,65 +103,6 @@ class Done:
     path: str
     size: int
     at: float
-
-
-@define
-class FlushedChunks:
-    """Which chunks are flushed: a bit a chunk, by group of 1,024, and which groups changed since they were
-    journalled."""
-
-    _groups: dict[int, bytearray] = field(factory=dict)
-    _changed: set[int] = field(factory=set)
-
-    @classmethod
-    def of(cls, rows: Iterable[tuple[int, bytes]]) -> FlushedChunks:
-        return cls({number: bytearray(have) for number, have in rows})
-
-    def add(self, chunk: int) -> None:
-        group, place = divmod(chunk, GROUP_CHUNKS)
-        bits = self._groups.setdefault(group, bytearray(GROUP_CHUNKS // 8))
-        bits[place >> 3] |= 1 << (place & 7)
-        self._changed.add(group)
-
-    def cut(self, chunks: int) -> bool:
-        """Forget those from this number on; whether there were any."""
-        cut = False
-        for group, bits in self._groups.items():
-            kept = max(0, chunks - group * GROUP_CHUNKS)
-            have = int.from_bytes(bits, "little")
-            if have >> kept:
-                self._groups[group] = bytearray((have & (1 << kept) - 1).to_bytes(len(bits), "little"))
-                self._changed.add(group)
-                cut = True
-        return cut
-
-    def count(self, size: int) -> int:
-        """Bytes in them, of a content of this size."""
-        chunks = sum(int.from_bytes(bits, "little").bit_count() for bits in self._groups.values())
-        last = chunk_count(size) - 1
-        return chunks * CHUNK_BYTES - (CHUNK_BYTES - chunk_bytes(size, last) if last >= 0 and last in self else 0)
-
-    def __contains__(self, chunk: int) -> bool:
-        group, place = divmod(chunk, GROUP_CHUNKS)
-        bits = self._groups.get(group)
-        return bits is not None and bool(bits[place >> 3] & 1 << (place & 7))
-
-    def __iter__(self) -> Any:
-        for group in sorted(self._groups):
-            bits = int.from_bytes(self._groups[group], "little")
-            while bits:
-                low = bits & -bits
-                yield group * GROUP_CHUNKS + low.bit_length() - 1
-                bits ^= low
-
-    def __bool__(self) -> bool:
-        return any(map(any, self._groups.values()))
-
-    def take_changed(self) -> list[tuple[int, bytes]]:
-        """The groups that changed since the last call, as the journal stores them."""
-        changed = [(group, bytes(self._groups[group])) for group in sorted(self._changed)]
-        self._changed.clear()
-        return changed
 
 
 class Journal:
@@ -205,13 +150,24 @@ class Journal:
     def kept(self, download: int) -> Deferred[Kept]:
         """What is known of this download's content; after every change made before this call."""
         written = self._write([])
-        return written.addCallback(lambda _: self._worker.run(self._read_kept, download))
+        return written.addCallback(lambda _: self._worker.run(self._reading, self._select_kept, download))
 
-    def _read_kept(self, download: int) -> Kept:
+    def digests(self, download: int, group: int) -> Deferred[bytes | None]:
+        """The chunk digests of one group, if they are known; after every change made before this call."""
+        written = self._write([])
+        return written.addCallback(lambda _: self._worker.run(self._reading, self._select_digests, download, group))
+
+    @staticmethod
+    def _reading(select: Callable[..., T], *args: int) -> T:
         try:
-            return self._select_kept(download)
+            return select(*args)
         except sqlite3.Error as error:
             raise DiskFailed(f"the queue's journal cannot be read: {error}") from error
+
+    def _select_digests(self, download: int, group: int) -> bytes | None:
+        sql = "SELECT digests FROM manifest_group WHERE download=? AND number=?"
+        row = self._connection.execute(sql, (download, group)).fetchone()
+        return None if row is None else bytes(row[0])
 
     def _select_kept(self, download: int) -> Kept:
         execute = self._connection.execute
@@ -219,11 +175,11 @@ class Journal:
             "SELECT size, group_digests, sealed_device, sealed_inode FROM download WHERE id=?", (download,)
         ).fetchone()
         size, digests, device, inode = row if row is not None else (0, None, None, 0)
-        groups = dict(execute("SELECT number, digests FROM manifest_group WHERE download=?", (download,)))
+        groups = execute("SELECT number FROM manifest_group WHERE download=?", (download,))
         have = execute("SELECT number, have FROM flushed_group WHERE download=?", (download,))
         return Kept(
             outline=None if digests is None else (size, digests),
-            groups=groups,
+            groups=frozenset(number for (number,) in groups),
             flushed=FlushedChunks.of(have),
             sealed=None if device is None else FileIdentity(device, inode),
         )

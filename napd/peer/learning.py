@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 
 from ..background import Background
 from ..content.digest import CHUNK_BYTES
@@ -42,6 +42,7 @@ class Learning:
         self._background = background
         #: What discovery says of the size, while nothing better is known.
         self.size_claim: int | None = None
+        self._loading = False
 
     def learn_outline(self, lane: Lane, lanes: Iterable[Lane]) -> None:
         """Ask for size and digests, with the first group's along; a content of one chunk needs neither."""
@@ -74,7 +75,12 @@ class Learning:
             self._owner.outline_learnt(self._received.learn(manifest))
 
     def learn_group(self, lane: Lane, group: int, lanes: Iterable[Lane]) -> None:
-        """Ask for the digests of the chunks that come soon."""
+        """Ask for the digests of the chunks that come soon, unless an earlier run has."""
+        if self._received.keeps_digests(group):
+            if not self._loading:
+                self._loading = True
+                self._background.start("loading digests", self._load_group(group))
+            return
         if lane.source.session is None or any(other.asking and not other.waits for other in lanes):
             return
         lane.asking = True
@@ -90,6 +96,16 @@ class Learning:
         except (SourceFailed, IntegrityFailure) as error:
             lane.asking = False
             self._failed(lane, error)
+
+    async def _load_group(self, group: int) -> None:
+        loaded: Deferred[None] = succeed(None)
+        try:
+            await self._received.load_digests(group)
+        except NapError as error:
+            loaded = fail(error)
+        self._loading = False
+        if not self._owner.over:
+            self._owner.group_learnt(loaded)
 
     def _failed(self, lane: Lane, error: NapError) -> None:
         """A link that broke is the pool's matter; a refusal or a lie is this lane's."""

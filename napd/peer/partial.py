@@ -9,17 +9,21 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 
 from attrs import define, field
 
-from ..content.digest import CHUNK_BYTES, chunk_bytes
+from ..content.digest import CHUNK_BYTES, chunk_bytes, chunk_count
 from ..errors import DiskFailed, NapError
 from .disk import Disk, FileIdentity
+from .flushed import FlushedChunks
 from .names import numbered
 
 PARTIAL_DIRECTORY = ".napd"
 #: Chunks that are hashed again after a crash at most: what may have been written but not journalled, twice over.
 MAX_REHASH_CHUNKS = 128
+#: Parts of a partial file that hold data, looked at when it is taken up: some microseconds each.
+MAX_DATA_RANGES = 1 << 16
 
 
 @define
@@ -83,12 +87,15 @@ class PartialFile:
     def read_chunk(self, chunk: int, size: int) -> bytes:
         return self.disk.read_at(self._open_descriptor(), chunk_bytes(size, chunk), chunk * CHUNK_BYTES)
 
-    def chunks_with_data(self, size: int) -> Iterator[int]:
-        """Chunks, in order, that are wholly written as far as the file system tells; they still have to be hashed."""
-        for start, end in self.disk.data_ranges(self._open_descriptor(), size):
-            for chunk in range(-(-start // CHUNK_BYTES), -(-end // CHUNK_BYTES)):
-                if chunk * CHUNK_BYTES + chunk_bytes(size, chunk) <= end:
-                    yield chunk
+    def chunks_with_data(self, size: int) -> Iterator[range]:
+        """Runs of chunks, in order, that are wholly written as far as the file system tells; yet to be hashed.
+
+        A file of ever so many pieces is not looked through to its end: what is not found is fetched.
+        """
+        for start, end in islice(self.disk.data_ranges(self._open_descriptor(), size), MAX_DATA_RANGES):
+            # The last chunk is shorter, so it may be whole where the range does not end with one.
+            whole = chunk_count(size) if end >= size else end // CHUNK_BYTES
+            yield range(-(-start // CHUNK_BYTES), whole)
 
     def forget_cached(self) -> None:
         """What is read from now on comes from the disk: memory may hold what a failed sync never brought there."""
@@ -175,14 +182,8 @@ def settle_removals(disk: Disk, directories: Iterable[str]) -> None:
                 continue
 
 
-def rehash_candidates(partial: PartialFile, size: int, known: Iterable[int]) -> list[int]:
+def rehash_candidates(partial: PartialFile, size: int, known: FlushedChunks) -> list[int]:
     """After a crash: chunks that hold data on the disk but are not journalled, at most `MAX_REHASH_CHUNKS`."""
-    journalled = set(known)
     partial.forget_cached()
-    found = []
-    for chunk in partial.chunks_with_data(size):
-        if chunk not in journalled:
-            found.append(chunk)
-            if len(found) == MAX_REHASH_CHUNKS:
-                break
-    return found
+    runs = partial.chunks_with_data(size)
+    return list(islice(chain.from_iterable(map(known.missing, runs)), MAX_REHASH_CHUNKS))

@@ -16,6 +16,8 @@ END_GAME_SOURCES = 2
 _MISSING = 0
 _ASKED = 1
 _VERIFIED = 2
+#: Binary digits as states.
+_STATES = bytes.maketrans(b"01", bytes((_MISSING, _VERIFIED)))
 
 #: States as binary digits.
 _VERIFIED_DIGITS = bytes(ord("1") if state == _VERIFIED else ord("0") for state in range(256))
@@ -60,6 +62,15 @@ class Picker:
         for source in others:
             self._by_source[source].discard(chunk)
         return others
+
+    def hold(self, first: int, count: int, bits: int) -> None:
+        """Of so many chunks that nobody was asked for, those with a bit are verified; the first is the lowest.
+
+        In bulk: a large download that is taken up has very many.
+        """
+        states = format(bits, f"0{count}b")[::-1].encode().translate(_STATES)
+        self._left -= states.count(_VERIFIED) - self._state.count(_VERIFIED, first, first + count)
+        self._state[first : first + count] = states
 
     def is_verified(self, chunk: int) -> bool:
         return self._state[chunk] == _VERIFIED

@@ -13,14 +13,16 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from ..content.digest import CHUNK_BYTES, GROUP_CHUNKS, chunk_bytes, chunk_digest, content_id
-from ..content.manifest import Manifest, Outline, manifest_of
-from ..errors import LocalProtocolError
+from ..content.manifest import Manifest, manifest_of
+from ..errors import IntegrityFailure, LocalProtocolError
 from .disk import Disk, FileIdentity
-from .journal import FlushedChunks, Journal, Kept
+from .flushed import FlushedChunks
+from .journal import Journal, Kept
 from .names import saved_name
-from .partial import PartialFile, rehash_candidates
+from .partial import PartialFile
 from .picker import Picker
 from .queue import Item
+from .recovery import recover
 
 #: Chunks ahead of the next missing one whose digests should be known.
 DIGESTS_AHEAD = 128
@@ -45,6 +47,9 @@ class Received:
         self._partial = PartialFile(disk, item.directory, item.transfer)
         self._manifest: Manifest | None = None
         self._picker: Picker | None = None
+        self._kept_groups: set[int] = set()
+        self._known_groups = range(0)
+        self._candidates: list[int] = []
         self._flushed = FlushedChunks()
         self._unflushed: set[int] = set()
         self._flushing = 0
@@ -72,27 +77,29 @@ class Received:
         if self._item.content == EMPTY_CONTENT:
             self._use(manifest_of(0, b""))
         elif kept.outline is not None:
-            await self._believe(Outline.verified(self._item.content, *kept.outline), kept, length)
+            await self._believe(kept, length)
         else:
             self._item.bytes_done = 0
             if kept.sealed is not None and 0 < length <= CHUNK_BYTES:
                 await self._take_up_sealed(kept.sealed, length)
         return None
 
-    async def _believe(self, outline: Outline, kept: Kept, length: int) -> None:
-        """What the journal says is flushed, as far as the file reaches; then look what else it holds."""
-        self._use(Manifest(outline))
-        for number, digests in kept.groups.items():
-            self.manifest.add_group(number, digests)
-        self._flushed = kept.flushed
-        void = self._flushed.cut(self.picker.chunks if length >= self.size else length // CHUNK_BYTES)
-        for chunk in self._flushed:
-            self.picker.verified(chunk)
-        self._item.bytes_done = sum(chunk_bytes(self.size, chunk) for chunk in self._flushed)
-        if void:
+    async def _believe(self, kept: Kept, length: int) -> None:
+        """What the journal says is flushed, as far as the file reaches; `rehash` then looks at what else it holds."""
+        found = await self._run(recover, self._partial, self._item.content, kept, length, self._item.sequential)
+        self._use(Manifest(found.outline), found.picker)
+        self._flushed, self._kept_groups = kept.flushed, set(kept.groups)
+        self._item.bytes_done = found.bytes_done
+        if found.void:
             # Before anything is written: the next run would take it for what the journal tells of.
             await self._journal.flushed(self._item, self._flushed, self._item.bytes_done)
-        await self._rehash()
+        for chunk in found.candidates:
+            # Nobody is asked for it before it was hashed.
+            self.picker.claim(self, chunk)
+        self._candidates = found.candidates
+        missing = self.picker.next_missing()
+        if missing is not None and self.keeps_digests(missing // GROUP_CHUNKS):
+            await self.load_digests(missing // GROUP_CHUNKS)
 
     async def _take_up_sealed(self, identity: FileIdentity, length: int) -> None:
         """A content of one chunk was complete but for its name; no manifest of it was written down."""
@@ -122,12 +129,31 @@ class Received:
         self._partial.drop()
         return path
 
-    async def _rehash(self) -> None:
-        for chunk in await self._run(rehash_candidates, self._partial, self.size, self._flushed):
-            if self.manifest.has_group(chunk // GROUP_CHUNKS) and await self._run(self._is_on_disk, chunk):
-                self.picker.verified(chunk)
+    async def rehash(self, good: Callable[[int], None]) -> None:
+        """Hash what the disk holds beyond the journal. Sources may be asked for the rest meanwhile.
+
+        :param good: told each chunk that is right.
+        :raises DiskFailed: it cannot be read.
+        """
+        while self._candidates:
+            chunk = self._candidates.pop(0)
+            group = chunk // GROUP_CHUNKS
+            if self.keeps_digests(group):
+                await self.load_digests(group)
+            if self.manifest.has_group(group) and await self._run(self._is_on_disk, chunk):
                 self._unflushed.add(chunk)
-        await self.flush()
+                good(chunk)
+            else:
+                self.picker.release(self, chunk)
+
+    @property
+    def rehashing(self) -> bool:
+        """Whether there is something to `rehash`."""
+        return bool(self._candidates)
+
+    def end_rehash(self) -> None:
+        """After the chunk that is being hashed; the next run finds the others again."""
+        self._candidates.clear()
 
     def _is_on_disk(self, chunk: int) -> bool:
         """On a disk thread."""
@@ -172,8 +198,8 @@ class Received:
 
     @property
     def writing(self) -> bool:
-        """Whether chunks are being checked and written now."""
-        return self._writing > 0
+        """Whether chunks are being checked now, of which there may be more in a moment."""
+        return self._writing > 0 or self.rehashing
 
     @property
     def unjournalled(self) -> int:
@@ -192,9 +218,24 @@ class Received:
         self.manifest.add_group(number, digests)
         return self._journal.group(self._item, number, digests)
 
-    def _use(self, manifest: Manifest) -> None:
+    def keeps_digests(self, group: int) -> bool:
+        """Whether an earlier run learnt this group's digests, and this one has not loaded them yet."""
+        return group in self._kept_groups
+
+    async def load_digests(self, group: int) -> None:
+        """:raises DiskFailed: the journal cannot be read."""
+        digests = await self._journal.digests(self._item.id, group)
+        self._kept_groups.discard(group)
+        try:
+            if digests is not None:
+                self.manifest.add_group(group, digests)
+        except IntegrityFailure:
+            # The database was damaged. A source knows better.
+            return
+
+    def _use(self, manifest: Manifest, picker: Picker | None = None) -> None:
         self._manifest = manifest
-        self._picker = Picker(manifest.outline.chunks, sequential=self._item.sequential)
+        self._picker = picker or Picker(manifest.outline.chunks, sequential=self._item.sequential)
         self._item.size = manifest.outline.size
 
     def digests_known_below(self) -> tuple[int, int | None]:
@@ -202,9 +243,13 @@ class Received:
         first = self.picker.next_missing()
         if first is None:
             return self.picker.chunks, None
-        group = first // GROUP_CHUNKS
+        start = group = first // GROUP_CHUNKS
+        if self._known_groups.start <= group <= self._known_groups.stop:
+            # There may be thousands, and this is asked for each chunk.
+            start, group = self._known_groups.start, self._known_groups.stop
         while self.manifest.has_group(group):
             group += 1
+        self._known_groups = range(start, group)
         below = min(group * GROUP_CHUNKS, self.picker.chunks)
         wanted = group < self.manifest.outline.groups and below < first + DIGESTS_AHEAD
         return below, group if wanted else None

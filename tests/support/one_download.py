@@ -126,6 +126,14 @@ class Process:
         self.fuse.lit = True
         self.received = Received(self.item, self.journal, disk or WatchedDisk(self.fuse), run)
 
+    async def take_up(self) -> str | None:
+        """As a running download does it: what is flushed, then what the disk holds beyond that."""
+        published = await self.received.take_up()
+        if published is None:
+            await self.received.rehash(lambda chunk: self.received.picker.verified(chunk))
+            await self.received.flush()
+        return published
+
     def end(self) -> None:
         self.connection.close()
 

@@ -18,7 +18,8 @@ from napd.content.manifest import Manifest, manifest_of
 from napd.model import DownloadState, Priority
 from napd.ops.database import open_database
 from napd.peer.disk import Disk
-from napd.peer.journal import SCHEMA, FlushedChunks, Journal, database_path
+from napd.peer.flushed import FlushedChunks
+from napd.peer.journal import SCHEMA, Journal, database_path
 from napd.peer.partial import PartialFile
 from napd.peer.queue import Item
 from napd.peer.shares.hashing import Hashed

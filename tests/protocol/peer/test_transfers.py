@@ -16,7 +16,7 @@ from napd.content.digest import CHUNK_BYTES
 from napd.errors import DiskFailed, NoSpace
 from napd.model import ContentId, DownloadState, Priority
 from napd.peer.disk import Disk, FileIdentity
-from napd.peer.journal import FlushedChunks
+from napd.peer.flushed import FlushedChunks
 from napd.peer.queue import Item
 from napd.peer.views import source_rows
 from tests.support.memory import MemoryNetwork

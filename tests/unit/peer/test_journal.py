@@ -21,7 +21,8 @@ from napd.errors import DiskFailed, NoSpace
 from napd.model import ContentId, DownloadState, Priority
 from napd.ops.database import open_database
 from napd.peer.disk import FileIdentity
-from napd.peer.journal import SCHEMA, FlushedChunks, Journal, Kept
+from napd.peer.flushed import FlushedChunks
+from napd.peer.journal import SCHEMA, Journal, Kept
 from napd.peer.queue import Item
 from napd.wire.documents import Problem
 
@@ -204,7 +205,8 @@ def test_what_is_known_of_a_content_is_kept(opened: Opened) -> None:
 
     kept = opened.kept(item)
     assert kept.outline == (3 << 30, b"d" * 96)
-    assert kept.groups == {0: b"0" * 32768, 2: b"2" * 32768}
+    assert kept.groups == {0, 2}
+    assert [opened.now(journal.digests(item.id, group)) for group in (0, 1, 2)] == [b"0" * 32768, None, b"2" * 32768]
     assert list(kept.flushed) == [0, 5, 1023, 1024, 3071]
     assert kept.sealed == FileIdentity(11, 12)
     (loaded,), _ = journal.load()
@@ -235,7 +237,7 @@ def test_an_ended_download_keeps_no_chunks(opened: Opened, act: str) -> None:
     opened.now(getattr(journal, act)([item]))
 
     kept = opened.kept(item)
-    assert (kept.outline, kept.groups, list(kept.flushed), kept.sealed) == (None, {}, [], None)
+    assert (kept.outline, kept.groups, list(kept.flushed), kept.sealed) == (None, frozenset(), [], None)
     assert len(journal.load()[0]) == (1 if act == "ended" else 0)
 
 
@@ -285,6 +287,12 @@ def test_flushed_chunks_are_a_set_that_survives_by_its_changed_groups(chunks: li
             assert list(FlushedChunks.of(stored.items())) == sorted(model)
     assert list(flushed) == sorted(model)
     assert bool(flushed) == bool(model)
+    assert dict(flushed.groups()) == {
+        group: sum(1 << chunk % GROUP_CHUNKS for chunk in model if chunk // GROUP_CHUNKS == group)
+        for group in {chunk // GROUP_CHUNKS for chunk in model}
+    }
+    for first, end in ((0, 5 * GROUP_CHUNKS + 1), (1, 1), (GROUP_CHUNKS - 2, GROUP_CHUNKS + 3)):
+        assert list(flushed.missing(range(first, end))) == [n for n in range(first, end) if n not in model]
     probes = {chunk + delta for chunk in model for delta in (-1, 0, 1)}
     assert all((probe in flushed) == (probe in model) for probe in probes if probe >= 0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from napd.content.digest import CHUNK_BYTES
 from napd.errors import DiskFailed
 from napd.peer.disk import Disk, FileIdentity
+from napd.peer.flushed import FlushedChunks
 from napd.peer.names import numbered
 from napd.peer.partial import MAX_REHASH_CHUNKS, PartialFile, rehash_candidates
 
@@ -66,6 +67,13 @@ def test_chunks_are_read_from_where_they_were_written(partial: PartialFile) -> N
     assert partial.read_chunk(6, SIZE) == b"z" * 100
 
 
+def flushed(chunks: Iterable[int]) -> FlushedChunks:
+    made = FlushedChunks()
+    for chunk in chunks:
+        made.add(chunk)
+    return made
+
+
 def test_only_whole_chunks_of_data_are_candidates(partial: PartialFile) -> None:
     partial.open()
     for chunk in (1, 3, 4):
@@ -73,13 +81,13 @@ def test_only_whole_chunks_of_data_are_candidates(partial: PartialFile) -> None:
     partial.write_chunk(6, b"z" * 100)
     # A chunk that was cut off in the middle.
     partial.write_chunk(2, b"y" * 4096)
-    assert list(partial.chunks_with_data(SIZE)) == [1, 3, 4, 6]
-    assert rehash_candidates(partial, SIZE, [3]) == [1, 4, 6]
+    assert [chunk for run in partial.chunks_with_data(SIZE) for chunk in run] == [1, 3, 4, 6]
+    assert rehash_candidates(partial, SIZE, flushed([3])) == [1, 4, 6]
 
 
 def test_an_empty_file_has_no_candidates(partial: PartialFile) -> None:
     partial.open()
-    assert rehash_candidates(partial, SIZE, []) == []
+    assert rehash_candidates(partial, SIZE, flushed([])) == []
 
 
 def test_a_crash_costs_a_bounded_number_of_hashes(partial: PartialFile) -> None:
@@ -88,7 +96,7 @@ def test_a_crash_costs_a_bounded_number_of_hashes(partial: PartialFile) -> None:
     descriptor = os.open(partial.path, os.O_WRONLY)
     os.posix_fallocate(descriptor, 0, size)
     os.close(descriptor)
-    assert len(rehash_candidates(partial, size, [])) <= MAX_REHASH_CHUNKS
+    assert len(rehash_candidates(partial, size, flushed([]))) <= MAX_REHASH_CHUNKS
 
 
 @settings(deadline=None, max_examples=25)
@@ -99,7 +107,7 @@ def test_candidates_are_what_is_written_and_not_journalled(written: set[int], jo
     partial.open()
     for chunk in written:
         partial.write_chunk(chunk, b"")
-    assert rehash_candidates(partial, SIZE, journalled) == sorted(written - journalled)
+    assert rehash_candidates(partial, SIZE, flushed(journalled)) == sorted(written - journalled)
 
 
 class Memory(Disk):

@@ -37,6 +37,18 @@ def test_what_a_lost_source_was_asked_for_goes_to_another() -> None:
     assert picker.take("bob", 4, below=4) == (0, 2)
 
 
+@given(st.integers(0, (1 << 40) - 1), st.integers(0, (1 << 40) - 1))
+def test_what_is_held_in_bulk_is_verified_like_one_by_one(before: int, bits: int) -> None:
+    bulk, single = Picker(100), Picker(100)
+    bulk.hold(30, 40, before)
+    bulk.hold(30, 40, bits)
+    for chunk in range(40):
+        if bits >> chunk & 1:
+            single.verified(30 + chunk)
+    assert [bulk.is_verified(chunk) for chunk in range(100)] == [single.is_verified(chunk) for chunk in range(100)]
+    assert bulk.left == single.left
+
+
 def test_at_the_end_a_chunk_is_asked_of_a_second_source_and_the_loser_is_named() -> None:
     picker = Picker(1)
     picker.take("slow", 1, below=1)

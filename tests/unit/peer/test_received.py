@@ -151,7 +151,7 @@ def test_flushed_chunks_are_kept_and_others_that_are_on_the_disk_are_hashed_and_
     first.end()
 
     second = started()
-    assert now(second.received.take_up()) is None
+    assert now(second.take_up()) is None
     picker = second.received.picker
     assert [picker.is_verified(chunk) for chunk in range(3)] == [True, True, False]
     assert second.item.bytes_done == 2 * MIB
@@ -159,12 +159,58 @@ def test_flushed_chunks_are_kept_and_others_that_are_on_the_disk_are_hashed_and_
     assert second.fuse.steps[-4:] == ["sync_data", "sync_directory", "sync_directory", "journal"]
 
 
+def test_what_a_crash_left_is_asked_of_nobody_until_it_was_hashed(started: Start) -> None:
+    first = started()
+    received = learnt(first)
+    store(received, 0)
+    now(received.flush())
+    store(received, 1)
+    first.received._partial.write_chunk(2, b"wrong")
+    first.end()
+
+    second = started()
+    received = second.received
+    now(received.take_up())
+    assert received.rehashing
+    assert received.picker.next_missing() is None
+    good: list[int] = []
+    now(received.rehash(good.append))
+    assert good == [1]
+    assert received.picker.next_missing() == 2
+
+
+def test_digests_of_an_earlier_run_are_loaded_group_by_group_as_they_are_needed(started: Start) -> None:
+    chunks = 3 * GROUP_CHUNKS
+    zeros = bytes(MIB)
+    manifest = manifest_of(chunks * MIB, chunk_digest(zeros) * chunks)
+    first = started(manifest=manifest)
+    now(learnt(first, manifest).store(0, zeros))
+    now(first.received.close())
+    first.connection.execute("UPDATE manifest_group SET digests = x'00' WHERE number = 2")
+    first.end()
+
+    second = started(manifest=manifest)
+    received = second.received
+    now(second.take_up())
+    assert [received.manifest.has_group(group) for group in range(3)] == [True, False, False]
+    assert received.digests_known_below() == (GROUP_CHUNKS, None)
+    received.picker.hold(1, GROUP_CHUNKS - 1, (1 << GROUP_CHUNKS - 1) - 1)
+    assert received.digests_known_below() == (GROUP_CHUNKS, 1)
+    assert received.keeps_digests(1)
+    now(received.load_digests(1))
+    assert received.digests_known_below() == (2 * GROUP_CHUNKS, None)
+    # What is damaged is as if it had never been learnt.
+    now(received.load_digests(2))
+    assert not received.keeps_digests(2)
+    assert not received.manifest.has_group(2)
+
+
 def test_a_complete_download_that_was_not_published_needs_no_source(started: Start) -> None:
     first = started()
     store(learnt(first), 0, 1, 2)
     first.end()
     second = started()
-    now(second.received.take_up())
+    now(second.take_up())
     assert second.received.complete
     assert Path(now(second.received.publish())).read_bytes() == DATA
 
@@ -176,7 +222,7 @@ def test_a_partial_file_that_is_gone_voids_what_was_flushed(started: Start, tmp_
     os.unlink(tmp_path / "downloads" / ".napd" / "0123456789abcdef.part")
 
     second = started()
-    now(second.received.take_up())
+    now(second.take_up())
     assert second.item.bytes_done == 0
     assert second.received.picker.left == 3
 
@@ -193,13 +239,13 @@ def test_what_was_flushed_into_a_lost_file_is_not_believed_of_the_next_one(start
     os.unlink(tmp_path / "downloads" / ".napd" / "0123456789abcdef.part")
 
     second = started()
-    now(second.received.take_up())
+    now(second.take_up())
     assert now(second.received.store(7, zeros))
     # No flush: the process ends, and the file is not empty any more.
     second.end()
 
     third = started()
-    now(third.received.take_up())
+    now(third.take_up())
     picker = third.received.picker
     believed = [chunk for chunk in range(manifest.outline.chunks) if picker.is_verified(chunk)]
     assert believed == [7]
@@ -222,7 +268,7 @@ def test_what_is_hashed_after_a_crash_is_read_from_the_disk(started: Start) -> N
             self.reads.append("read")
             return super().read_at(descriptor, size, offset)
 
-    now(started(disk=Recorded()).received.take_up())
+    now(started(disk=Recorded()).take_up())
     assert Recorded.reads == ["forget", "read", "read"]
 
 

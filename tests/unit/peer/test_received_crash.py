@@ -30,7 +30,7 @@ def restrict(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def work(process: Process) -> str:
     """The whole job from wherever the last run left it; returns the path."""
     received = process.received
-    published = now(received.take_up())
+    published = now(process.take_up())
     if published is not None:
         return str(published)
     if not received.has_outline:
