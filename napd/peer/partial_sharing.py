@@ -89,8 +89,10 @@ class Parts:
         outline = self._received.manifest.outline
         return outline.size, outline.group_digests
 
-    def group(self, group: int) -> bytes:
-        """:raises LookupError: it has not learnt these digests yet."""
+    async def group(self, group: int) -> bytes:
+        """:raises LookupError: it has not learnt these digests yet. :raises DiskFailed: they cannot be read."""
+        if self._received.keeps_digests(group):
+            await self._received.load_digests(group)
         return self._received.manifest.group(group)
 
     def watch(self, told: Callable[[int | None], None]) -> Callable[[], None]:
@@ -246,7 +248,7 @@ class SharesAndParts:
         parts = self._parts.find(content)
         if parts is not None:
             try:
-                return parts.group(group)
+                return await parts.group(group)
             except LookupError:
                 pass
         return await self._shares.group(content, group)

@@ -42,8 +42,8 @@ SECOND_TO = 60
 #: Chunks on the disk that the journal does not know: what a crash may leave.
 UNJOURNALLED = 64
 NAME = "sparse.bin"
-#: Moments of work in the daemon after which the reactor's lateness still is this job's.
-AFTERWARDS_S = 1.0
+#: Seconds before the job whose lateness is the machine's, and after its first request whose lateness is the job's.
+AROUND_S = 1.0
 
 
 def resume(setting: Setting, folder: Path, said: Callable[[str], None]) -> Outcome:
@@ -51,8 +51,9 @@ def resume(setting: Setting, folder: Path, said: Callable[[str], None]) -> Outco
     what = f"{setting.resume_size / MIB / 1024:,.0f} GiB partial download taken up"
     first = outcome.row(f"{what}: time to first request", "s", at_most(1.0))
     held = outcome.row(f"{what}: reactor held at most", "ms", at_most(10))
+    idle = outcome.row("the same daemon a second before: reactor held at most", "ms")
     said("resume")
-    _Resume(setting, folder, Processes(folder), first, held).run()
+    _Resume(setting, folder, Processes(folder), first, held, idle).run()
     return outcome
 
 
@@ -63,6 +64,7 @@ class _Resume:
     processes: Processes
     first: Row
     held: Row
+    idle: Row
 
     def run(self) -> None:
         shared = self.folder / "shared" / NAME
@@ -98,11 +100,13 @@ class _Resume:
         taker.start()
         taker.wait_for_event("index.connected", after=mark)
         asked = giver.mark()
+        _pass(AROUND_S)
         began = time.monotonic()
+        self.idle.add(max(late_ms(taker.ticks, began - AROUND_S, began)))
         ask(taker, "queue.resume", selectors=["all"])
         giver.wait_for_event("upload.started", after=asked, timeout=PATIENCE_S)
         first_s = time.monotonic() - began
-        until(lambda: time.monotonic() > began + first_s + AFTERWARDS_S, "a moment more")
+        _pass(AROUND_S)
         self.first.add(first_s)
         self.held.add(max(late_ms(taker.ticks, began, time.monotonic())))
         taker.kill()
@@ -166,6 +170,11 @@ class _Here:
             return succeed(work(*args))
         except sqlite3.Error as error:
             return fail(error)
+
+
+def _pass(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    until(lambda: time.monotonic() > end, "the time to pass")
 
 
 def _listed(index: IndexProcess) -> bool:
