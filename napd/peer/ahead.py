@@ -100,7 +100,7 @@ class _Asked:
     size: int
     request: GetRequest | None = None
 
-    def chunk_came(self, chunk: int, data: bytes) -> None:
+    def chunk_came(self, chunk: int, data: bytes | memoryview) -> None:
         self.ahead.came(self, data)
 
     def get_ended(self, failure: SourceFailed | None) -> None:
@@ -352,7 +352,7 @@ class Ahead:
 
     # --- What comes ------------------------------------------------------------------------------
 
-    def came(self, asked: _Asked, data: bytes) -> None:
+    def came(self, asked: _Asked, data: bytes | memoryview) -> None:
         self._forget(asked)
         flow, item, size = asked.flow, asked.item, len(data)
         now = self._clock.seconds()

@@ -146,7 +146,7 @@ class BulkAnswers:
 
     async def _send_run(self, upload: Upload, run: _Run) -> None:
         """One header and its bytes per chunk; the next chunk is read while this one is sent."""
-        coming: Deferred[bytes] | None = None
+        coming: Deferred[memoryview] | None = None
         try:
             for chunk in range(run.next_chunk, run.end_chunk):
                 if run.cancelled:
@@ -166,14 +166,13 @@ class BulkAnswers:
                 # Read ahead for nothing; nobody needs to hear how it ends.
                 coming.addErrback(lambda _: None)
 
-    async def _send_chunk(self, upload: Upload, header: wire.Chunk, data: bytes) -> None:
+    async def _send_chunk(self, upload: Upload, header: wire.Chunk, data: memoryview) -> None:
         link = self._outlet.begin_chunk(header)
         if link is None:
             return
-        left = memoryview(data)
-        while left:
-            block = bytes(left[: self._uploads.block_bytes()])
-            left = left[len(block) :]
+        while data:
+            block = data[: self._uploads.block_bytes()]
+            data = data[len(block) :]
             await self._uploads.pace(len(block))
             link.send_raw(block)
             self._uploads.sent(upload, len(block))

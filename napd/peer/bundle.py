@@ -38,7 +38,7 @@ class Parcel:
     """
 
     item: Item
-    data: bytes
+    data: bytes | memoryview
     source: PeerId
     verified: bool = False
     path: str | None = None

@@ -35,7 +35,7 @@ CRAWL = 0.1
 class CrewOwner(Protocol):
     """The download that a crew works for; implemented by `peer.download`."""
 
-    def chunk_came(self, lane: Lane, chunk: int, data: bytes) -> None:
+    def chunk_came(self, lane: Lane, chunk: int, data: bytes | memoryview) -> None:
         """Bytes from the wire, unverified."""
 
     def outline_learnt(self, journalled: Deferred[None]) -> None: ...
@@ -246,7 +246,7 @@ class Crew:
 
     # --- LaneOwner -------------------------------------------------------------------------------
 
-    def chunk_came(self, lane: Lane, chunk: int, data: bytes) -> None:
+    def chunk_came(self, lane: Lane, chunk: int, data: bytes | memoryview) -> None:
         self._owner.chunk_came(lane, chunk, data)
         self.feed(lane)
 

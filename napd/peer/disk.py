@@ -186,6 +186,17 @@ class Disk:
                 offset += len(piece)
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def read_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
+        """As much as the buffer has room for; less only at the end of the file."""
+        with _told("a file"):
+            size = 0
+            while size < len(buffer):
+                read = os.preadv(descriptor, [buffer[size:]], offset + size)
+                if not read:
+                    break
+                size += read
+            return size
+
     def truncate(self, descriptor: int, size: int) -> None:
         with _told("a partial file"):
             os.ftruncate(descriptor, size)

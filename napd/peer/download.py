@@ -231,7 +231,7 @@ class Download:
 
     # --- Chunks ----------------------------------------------------------------------------------
 
-    def chunk_came(self, lane: Lane, chunk: int, data: bytes) -> None:
+    def chunk_came(self, lane: Lane, chunk: int, data: bytes | memoryview) -> None:
         """Bytes from the wire."""
         now = self._clock.seconds()
         for meter in (self._meter, lane.meter, lane.source.meter):
@@ -241,7 +241,7 @@ class Download:
         if not self._over:
             self._background.start("storing a chunk", self._store(lane, chunk, data))
 
-    async def _store(self, lane: Lane, chunk: int, data: bytes) -> None:
+    async def _store(self, lane: Lane, chunk: int, data: bytes | memoryview) -> None:
         known = self._received.has_outline
         try:
             if not known:

@@ -13,8 +13,10 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from ..content.digest import CHUNK_BYTES
 from ..errors import NapError, RemoteProtocolError, SourceFailed, TimedOut, printable
 from ..model import ContentId
+from ..net.buffers import Buffers
 from ..net.identity import PublicKey
 from ..net.link import SecureLink
 from ..net.pacing import Pacer
@@ -32,6 +34,8 @@ STALL_S = 10.0
 PROOF_S = 2.0
 #: How often that is looked at.
 WATCH_S = 0.5
+#: Chunks from this size on are put into a buffer as they come; shorter ones are not worth a whole one.
+BUFFERED_BYTES = 256 * 1024
 #: Seconds after a pause for our own limit in which a source's pace says nothing about it.
 THROTTLED_S = 1.0
 
@@ -39,7 +43,7 @@ THROTTLED_S = 1.0
 class Receiver(Protocol):
     """Who asked for chunks; implemented by `peer.download`."""
 
-    def chunk_came(self, chunk: int, data: bytes) -> None:
+    def chunk_came(self, chunk: int, data: bytes | memoryview) -> None:
         """The bytes of one chunk, unverified. Called in the order of the run."""
 
     def get_ended(self, failure: SourceFailed | None) -> None:
@@ -95,8 +99,23 @@ class _Incoming:
 
     request: GetRequest | _ManifestRequest
     number: int
-    left: int
+    size: int
+    #: Where they are put; None: they are collected.
+    into: memoryview | None
+    came: int = 0
     pieces: list[bytes | memoryview] = field(factory=list)
+
+    def take(self, data: bytes | memoryview) -> bool:
+        """Whether that was the last of it."""
+        self.came += len(data)
+        if self.into is None:
+            self.pieces.append(data)
+        return self.came == self.size
+
+    def whole(self) -> bytes | memoryview:
+        if self.into is not None:
+            return self.into[: self.size]
+        return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
 
 
 class FetchSession:
@@ -105,6 +124,7 @@ class FetchSession:
     :param ticket: what to show; asked when it is needed.
     :param ready: called once the source has admitted us.
     :param ended: called once when the link is gone, with the reason.
+    :param buffers: what large chunks are put into, of the size of a chunk; all sessions may share it.
     """
 
     def __init__(
@@ -115,6 +135,7 @@ class FetchSession:
         pacer: Pacer,
         ready: Callable[[FetchSession], None],
         ended: Callable[[FetchSession, NapError], None],
+        buffers: Buffers | None = None,
     ) -> None:
         self._clock = clock
         self._agent = agent
@@ -122,6 +143,7 @@ class FetchSession:
         self._pacer = pacer
         self._ready = ready
         self._ended = ended
+        self._buffers = Buffers(CHUNK_BYTES) if buffers is None else buffers
         self._link: SecureLink | None = None
         self._greeted = False
         self._admitted = False
@@ -257,10 +279,9 @@ class FetchSession:
         incoming = self._incoming
         if incoming is None:
             raise RemoteProtocolError("raw bytes that nothing announced")
-        incoming.pieces.append(data)
-        incoming.left -= len(data)
+        whole = incoming.take(data)
         self._slow_down(len(data))
-        if incoming.left == 0:
+        if whole:
             self._incoming = None
             self._deliver(incoming)
 
@@ -281,6 +302,7 @@ class FetchSession:
         for request in gets.values():
             if request.left:
                 request.receiver.get_ended(failure)
+        self._buffers.trim()
         self._ended(self, failure)
 
     # --- What the source says --------------------------------------------------------------------
@@ -356,12 +378,8 @@ class FetchSession:
             raise RemoteProtocolError(f"chunk {header.chunk} was not asked for", code="unasked")
         self._progressed()
         self._served(request)
-        incoming = _Incoming(request, header.chunk, header.bytes)
-        if header.bytes:
-            self._incoming = incoming
-            self._expect(header.bytes)
-        else:
-            self._deliver(incoming)
+        into = self._buffers.take() if BUFFERED_BYTES <= header.bytes <= self._buffers.size else None
+        self._await(_Incoming(request, header.chunk, header.bytes, into))
 
     def _manifest_announced(self, header: wire.Outline | wire.Group) -> None:
         request = self._manifests.get(header.id)
@@ -369,21 +387,24 @@ class FetchSession:
             raise RemoteProtocolError("a manifest that was not asked for", code="unasked")
         self._progressed()
         number = header.size if isinstance(header, wire.Outline) else 0
-        incoming = _Incoming(request, number, header.bytes)
-        if header.bytes:
+        self._await(_Incoming(request, number, header.bytes, None))
+
+    def _await(self, incoming: _Incoming) -> None:
+        if incoming.size:
             self._incoming = incoming
-            self._expect(header.bytes)
+            if self._link is not None:
+                self._link.expect_raw(incoming.size, incoming.into)
         else:
             self._deliver(incoming)
 
     def _deliver(self, incoming: _Incoming) -> None:
-        data = b"".join(incoming.pieces)
+        data = incoming.whole()
         request = incoming.request
         if isinstance(request, _ManifestRequest):
             del self._manifests[request.id]
             self._ended_here(request.id)
             self._measure()
-            request.done.callback((incoming.number, data))
+            request.done.callback((incoming.number, bytes(data)))
             return
         request.next_chunk += 1
         ended = request.next_chunk == request.end_chunk
@@ -548,10 +569,6 @@ class FetchSession:
         for message in messages:
             if self._link is not None:
                 self._link.say(message)
-
-    def _expect(self, size: int) -> None:
-        if self._link is not None:
-            self._link.expect_raw(size)
 
 
 def _lost_code(reason: NapError) -> str:

@@ -30,7 +30,7 @@ UNKNOWN_S = 2.0
 class LaneOwner(Protocol):
     """The download that a lane works for."""
 
-    def chunk_came(self, lane: Lane, chunk: int, data: bytes) -> None: ...
+    def chunk_came(self, lane: Lane, chunk: int, data: bytes | memoryview) -> None: ...
     def lane_moved(self, lane: Lane) -> None:
         """The lane can take more, or must wait its turn now."""
 
@@ -222,7 +222,7 @@ class Lane:
 
     # --- Receiver --------------------------------------------------------------------------------
 
-    def chunk_came(self, chunk: int, data: bytes) -> None:
+    def chunk_came(self, chunk: int, data: bytes | memoryview) -> None:
         self.served += 1
         self._pace_window()
         self._requests = {number: request for number, request in self._requests.items() if request.left}

@@ -256,7 +256,7 @@ class Received:
 
     # --- Bytes -----------------------------------------------------------------------------------
 
-    async def store(self, chunk: int, data: bytes) -> bool:
+    async def store(self, chunk: int, data: bytes | memoryview) -> bool:
         """Check and write one chunk; False if it is not what its digest says.
 
         :raises NoSpace, DiskFailed: it could not be written.
@@ -271,7 +271,7 @@ class Received:
             self._wrote()
         return True
 
-    async def store_only_chunk(self, data: bytes) -> bool:
+    async def store_only_chunk(self, data: bytes | memoryview) -> bool:
         """Bytes that should be a whole content of one chunk: they prove themselves, without a manifest from anybody.
 
         :raises WrongSize: a full chunk that is not the content.
@@ -288,7 +288,7 @@ class Received:
             self._wrote()
         return True
 
-    def _prove_and_write(self, data: bytes) -> tuple[Manifest, FileIdentity] | None:
+    def _prove_and_write(self, data: bytes | memoryview) -> tuple[Manifest, FileIdentity] | None:
         """On a disk thread. Being complete with its only chunk, the file is sealed at once."""
         manifest = manifest_of(len(data), chunk_digest(data))
         if manifest.outline.content != self._item.content:
@@ -299,7 +299,7 @@ class Received:
         self._partial.write_chunk(0, data)
         return manifest, self._partial.seal(len(data), lasting=False)
 
-    def _check_and_write(self, chunk: int, data: bytes) -> bool:
+    def _check_and_write(self, chunk: int, data: bytes | memoryview) -> bool:
         """On a disk thread."""
         if not self.manifest.accepts(chunk, data):
             return False

@@ -16,9 +16,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..background import Background
+from ..content.digest import CHUNK_BYTES
 from ..discovery.interface import Holder
 from ..errors import NapError, SourceFailed
 from ..model import PeerId
+from ..net.buffers import Buffers
 from ..net.dial import Dialler
 from ..net.link import SecureLink
 from ..net.pacing import Pacer
@@ -97,6 +99,7 @@ class SourcePool:
         self._background = background
         self._sources: dict[PeerId, Source] = {}
         self._addresses = Addresses()
+        self._buffers = Buffers(CHUNK_BYTES)
         self._stopped = False
 
     def source(self, peer: PeerId) -> Source | None:
@@ -209,7 +212,7 @@ class SourcePool:
                 self._addresses.failed(address, *failed)
                 self._lost(source, _as_source_failure(reason))
 
-        session = FetchSession(self._clock, self._agent, self._ticket, self._pacer, ready, ended)
+        session = FetchSession(self._clock, self._agent, self._ticket, self._pacer, ready, ended, self._buffers)
         link = SecureLink(self._clock, session, wire.ALPN, expected=source.peer)
         session.attach(link)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -15,6 +16,7 @@ from ..content.digest import CHUNK_BYTES, chunk_bytes
 from ..discovery.interface import Discovery
 from ..errors import Denied, DiskFailed, NoSuchThing, RemoteProtocolError
 from ..model import ContentId, PeerId
+from ..net.buffers import Buffers
 from ..net.pacing import Pacer
 from ..ops.events import Events
 from ..wire.documents import UploadRow, UploadTotals
@@ -24,8 +26,10 @@ from .permissions import may_fetch
 from .rates import RateMeter
 from .slots import Slots
 
-#: Bytes handed to a transport at once; more only costs page faults.
-BLOCK_BYTES = 64 * 1024
+#: Bytes handed to a link at once: few enough for others to have their turn, many enough not to be felt.
+BLOCK_BYTES = 256 * 1024
+#: Chunks from this size on are read into a buffer that is used again.
+BUFFERED_BYTES = 256 * 1024
 #: Under a limit everybody who is served gets a block this often, so that nobody takes it for a stall.
 BLOCK_S = 0.5
 LEAST_BLOCK_BYTES = 512
@@ -119,6 +123,7 @@ class Uploads:
         self._turns: dict[Holder, Deferred[None]] = {}
         self._sessions: dict[Holder, dict[ContentId, Upload]] = {}
         self._meter = RateMeter()
+        self._buffers = Buffers(CHUNK_BYTES)
 
     # --- Who may ---------------------------------------------------------------------------------
 
@@ -248,12 +253,18 @@ class Uploads:
         self._on_disk_thread(_open, shared).addCallbacks(there, failed)
         return opened
 
-    def read(self, upload: Upload, chunk: int) -> Deferred[bytes]:
+    def read(self, upload: Upload, chunk: int) -> Deferred[memoryview]:
         """One chunk's bytes, from a disk thread; short if the file has shrunk. Fails with `NoSuchThing`: not here."""
         if not upload.has(chunk):
             return fail(NoSuchThing(f"{upload.name} has no chunk {chunk} yet"))
         size = chunk_bytes(upload.size, chunk)
-        return self._run(self._disk.read_at, upload.descriptor, size, chunk * CHUNK_BYTES)
+        # A small one takes no whole buffer: of those, many may be under way.
+        buffer = self._buffers.take()[:size] if size >= BUFFERED_BYTES else memoryview(bytearray(size))
+        return self._run(self._read, upload.descriptor, buffer, chunk * CHUNK_BYTES)
+
+    def _read(self, descriptor: int, buffer: memoryview, offset: int) -> memoryview:
+        """On a disk thread."""
+        return buffer[: self._disk.read_into(descriptor, buffer, offset)]
 
     async def outline(self, content: ContentId) -> tuple[int, bytes]:
         return await self._library.outline(content)
@@ -361,6 +372,10 @@ def _row(upload: Upload, now: float) -> UploadRow:
 def _open(shared: Shared) -> int:
     """On a disk thread."""
     try:
-        return shared.open()
+        descriptor = shared.open()
+        with suppress(OSError):
+            # It is only advice: to read further ahead.
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        return descriptor
     except OSError as error:
         raise DiskFailed(f"{shared.name}: {error.strerror}") from error

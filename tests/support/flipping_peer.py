@@ -14,11 +14,11 @@ from napd.peer.disk import Disk
 
 
 class FlippingDisk(Disk):
-    def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
-        data = bytearray(super().read_at(descriptor, size, offset))
-        if data:
-            data[len(data) // 2] ^= 1
-        return bytes(data)
+    def read_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
+        size = super().read_into(descriptor, buffer, offset)
+        if size:
+            buffer[size // 2] ^= 1
+        return size
 
 
 def main() -> None:

@@ -91,12 +91,10 @@ class FlippingDisk(Disk):
     reads: int = 0
     flipped: int = field(default=0)
 
-    def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
-        data = super().read_at(descriptor, size, offset)
+    def read_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
+        size = super().read_into(descriptor, buffer, offset)
         number, self.reads = self.reads, self.reads + 1
-        if not data or not self.wrong(number):
-            return data
-        self.flipped += 1
-        flipped = bytearray(data)
-        flipped[len(flipped) // 2] ^= 1
-        return bytes(flipped)
+        if size and self.wrong(number):
+            self.flipped += 1
+            buffer[size // 2] ^= 1
+        return size

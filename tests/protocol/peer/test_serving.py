@@ -359,9 +359,9 @@ def test_for_who_was_hung_up_on_nothing_more_is_read_from_the_disk(tmp_path: Pat
     class Counted(Disk):
         reads = 0
 
-        def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
+        def read_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
             self.reads += 1
-            return super().read_at(descriptor, size, offset)
+            return super().read_into(descriptor, buffer, offset)
 
     rig = Rig(tmp_path)
     disk = rig.node.disk = Counted()

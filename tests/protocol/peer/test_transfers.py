@@ -158,11 +158,11 @@ def test_the_only_source_dies_and_comes_back(swarm: Swarm) -> None:
 class Flipping(Disk):
     """Reads with one bit wrong."""
 
-    def read_at(self, descriptor: int, size: int, offset: int) -> bytes:
-        data = bytearray(super().read_at(descriptor, size, offset))
-        if data:
-            data[len(data) // 2] ^= 1
-        return bytes(data)
+    def read_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
+        size = super().read_into(descriptor, buffer, offset)
+        if size:
+            buffer[size // 2] ^= 1
+        return size
 
 
 @pytest.mark.parametrize("size", [100, 5 * MIB])

@@ -48,6 +48,9 @@ def test_what_is_written_is_read(disk: Disk, opened: Opened) -> None:
     assert disk.read_at(descriptor, 10, 0) == b"helloworld"
     assert disk.read_at(descriptor, 10, 8) == b"ld"
     assert disk.read_at(descriptor, 10, 20) == b""
+    buffer = memoryview(bytearray(4))
+    assert (disk.read_into(descriptor, buffer, 3), bytes(buffer)) == (4, b"lowo")
+    assert (disk.read_into(descriptor, buffer, 8), bytes(buffer)) == (2, b"ldwo")
     assert disk.size(descriptor) == 10
 
 
