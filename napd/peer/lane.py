@@ -116,12 +116,13 @@ class Lane:
     def ask(self, picker: Picker, below: int, most: int) -> bool:
         """Ask for one more run; False if there is none for this source.
 
-        Half a window at a time, so that the next request is on its way before the last is served.
+        Half a window at a time, so that the next request is on its way before the last is served; and not less, which
+        would cost both ends a message, a look-up and a wait for the disk with each chunk.
         """
         session = self.source.session
-        if session is None:
-            return False
         run_length = 1 if picker.left <= SINGLES else max(1, self.window // 2)
+        if session is None or self.room < run_length:
+            return False
         run = picker.take(self, min(most, self.room, run_length, MAX_RUN), below, self._sooner)
         if run is None:
             return False
