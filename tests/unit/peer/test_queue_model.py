@@ -313,8 +313,9 @@ class QueueMachine(RuleBasedStateMachine):
             assert item.sequential is entry.sequential
             assert self.queue.of_content(item.content) is item
             assert self.queue.position(item) == (None if entry.state.ended else live.index(number) + 1)
+        counts = self.queue.counts()
         for state in DownloadState:
-            assert self.queue.count(state) == sum(entry.state is state for entry in self.entries.values())
+            assert counts[state] == sum(entry.state is state for entry in self.entries.values())
 
 
 def moved(line: list[int], chosen: set[int], to: str) -> list[int]:
