@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ...content.digest import DIGEST_BYTES, GROUP_CHUNKS, chunk_count, content_id, group_digest
+from ...content.digest import CHUNK_BYTES, DIGEST_BYTES, GROUP_CHUNKS, chunk_count, content_id, group_digest
 from ...wire.catalogue import Media
 from .hashing import PART_CHUNKS, Hashed, Work
 from .identity import Identity
@@ -139,7 +139,8 @@ class HashCache:
             known = self._group(row, place)
             at = (first - place * GROUP_CHUNKS) * DIGEST_BYTES
             return first, doubtful - first, known[at : at + (doubtful - first) * DIGEST_BYTES]
-        first = self._done(row)
+        # Of one chunk nothing is known before all is.
+        first = self._done(row) if size > CHUNK_BYTES else 0
         room = GROUP_CHUNKS - first % GROUP_CHUNKS
         return first, min(PART_CHUNKS, room, chunk_count(size) - first), None
 
@@ -155,24 +156,33 @@ class HashCache:
     def advance(self, known: HashRow, part: Hashed, now: float) -> bytes | None:
         """Keep the digests of one part, unless they are kept. Returns the content when that was the last part."""
         work = part.work
+        read = len(part.digests) // DIGEST_BYTES
+        doubtful = max(known.doubtful, part.doubtful)
+        if work.first == 0 and read == chunk_count(known.size) <= GROUP_CHUNKS:
+            # All at once: nothing that may be known of it matters. Most files are so.
+            if part.digests:
+                self._db.execute("INSERT OR REPLACE INTO digests VALUES (?, 0, ?)", (work.hash, part.digests))
+            return self._conclude(known, part, [group_digest(part.digests)] if part.digests else [], doubtful, now)
         if self._done(work.hash) != work.first:
             return None
         if part.digests:
             place = work.first // GROUP_CHUNKS
             chunks = self._group(work.hash, place) + part.digests
             self._db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (work.hash, place, chunks))
-        doubtful = max(known.doubtful, part.doubtful)
-        if work.first + len(part.digests) // DIGEST_BYTES < chunk_count(known.size):
+        if work.first + read < chunk_count(known.size):
             self._db.execute("UPDATE hash SET doubtful = ?, failed = NULL WHERE id = ?", (doubtful, work.hash))
             return None
         groups = [
             group_digest(bytes(chunks))
             for (chunks,) in self._db.execute("SELECT chunks FROM digests WHERE hash = ? ORDER BY place", (work.hash,))
         ]
+        return self._conclude(known, part, groups, doubtful, now)
+
+    def _conclude(self, known: HashRow, part: Hashed, groups: list[bytes], doubtful: int, now: float) -> bytes:
         content = bytes.fromhex(content_id(known.size, groups))
         self._db.execute(
             "UPDATE hash SET content = ?, group_digests = ?, doubtful = ?, due = ?, failed = NULL WHERE id = ?",
-            (content, b"".join(groups), doubtful, max(now, part.settles_at) if doubtful else None, work.hash),
+            (content, b"".join(groups), doubtful, max(now, part.settles_at) if doubtful else None, known.id),
         )
         return content
 

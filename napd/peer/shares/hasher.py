@@ -27,10 +27,11 @@ LEAST_WAIT_S = 0.02
 
 
 class Hasher:
-    """One thread's work.
+    """One thread's work, and that of those that help it.
 
     :param sizes: of the files that are its own, from and up to.
     :param batch: files taken at once.
+    :param strands: chunks or files read at a time.
     :param heard: told what could not be hashed: changed or gone, or failed.
     :param trouble: told when the books could not be written.
     """
@@ -44,6 +45,7 @@ class Hasher:
         books: Books,
         sizes: tuple[int, int],
         batch: int,
+        strands: int,
         heard: Callable[[Changed | Failed], None],
         trouble: Callable[[NapError], None],
     ) -> None:
@@ -52,6 +54,7 @@ class Hasher:
         self._books = books
         self._sizes = sizes
         self._batch = batch
+        self._strands = strands
         self._heard = heard
         self._trouble = trouble
         self._stopped = Event()
@@ -83,7 +86,7 @@ class Hasher:
         if not works:
             due = await self._books.run(ledger.next_due, self._sizes)
             return IDLE_S if due is None else min(IDLE_S, max(LEAST_WAIT_S, due - self._now()))
-        outcomes: list[Outcome] = await self._worker.run(hash_batch, works, self._now, self._stopped)
+        outcomes: list[Outcome] = await self._worker.run(hash_batch, works, self._now, self._stopped, self._strands)
         await self._books.run(ledger.store, outcomes, self._now())
         for outcome in outcomes:
             if isinstance(outcome, (Changed, Failed)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Sequence
-from threading import Event
+from threading import Event, Thread
 
 from attrs import frozen
 
@@ -62,21 +62,33 @@ class Failed:
 Outcome = Hashed | Changed | Failed
 
 
-def hash_batch(works: Sequence[Work], now: Callable[[], float], stopped: Event) -> list[Outcome]:
-    """As many as `BATCH_S` allows, at least one."""
+def hash_batch(works: Sequence[Work], now: Callable[[], float], stopped: Event, strands: int = 1) -> list[Outcome]:
+    """As many as `BATCH_S` allows, at least one.
+
+    :param strands: how many are read at a time, or parts of one if there is one alone. Files of some KiB gain nothing
+        by it: there the interpreter is what takes time.
+    """
+    if len(works) == 1:
+        return [hash_part(works[0], now, stopped, strands)]
     until = now() + BATCH_S
-    outcomes = []
-    for work in works:
-        outcomes.append(hash_part(work, now, stopped))
-        if now() >= until or stopped.is_set():
-            break
+    outcomes: list[Outcome] = []
+    left = iter(works)
+
+    def strand() -> None:
+        for work in left:
+            outcomes.append(hash_part(work, now, stopped))
+            if now() >= until or stopped.is_set():
+                return
+
+    _in_strands(strand, strands if works and works[-1].identity.size > CHUNK_BYTES else 1)
     return outcomes
 
 
-def hash_part(work: Work, now: Callable[[], float], stopped: Event) -> Outcome:
+def hash_part(work: Work, now: Callable[[], float], stopped: Event, strands: int = 1) -> Outcome:
     """Open, check that it is the file that was seen, read, check again.
 
     :param stopped: once it is set, the digests so far are what is returned.
+    :param strands: chunks that are read at a time.
     """
     vain = False
     try:
@@ -86,7 +98,7 @@ def hash_part(work: Work, now: Callable[[], float], stopped: Event) -> Outcome:
             if not stat.S_ISREG(status.st_mode) or Identity.of(status) != work.identity:
                 return Changed(work, vain)
             trusted_from = settles_at(status, now())
-            digests, doubtful = _read(descriptor, work, trusted_from, now, stopped)
+            digests, doubtful = _read(descriptor, work, trusted_from, now, stopped, strands)
             vain = work.count > 0
             if digests is None or Identity.of(os.fstat(descriptor)) != work.identity:
                 return Changed(work, vain)
@@ -100,7 +112,7 @@ def hash_part(work: Work, now: Callable[[], float], stopped: Event) -> Outcome:
 
 
 def _read(
-    descriptor: int, work: Work, trusted_from: float, now: Callable[[], float], stopped: Event
+    descriptor: int, work: Work, trusted_from: float, now: Callable[[], float], stopped: Event, strands: int
 ) -> tuple[bytes | None, int]:
     """The joined digests, None if the file is shorter than it was; and how many leading chunks are doubtful."""
     size = work.identity.size
@@ -108,19 +120,51 @@ def _read(
     length = min(work.count * CHUNK_BYTES, size - offset)
     if length > CHUNK_BYTES:
         os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_SEQUENTIAL)
-    buffer = memoryview(bytearray(min(CHUNK_BYTES, length)))
-    digests = []
-    doubtful = 0
-    for chunk in range(work.first, work.first + work.count):
-        if stopped.is_set():
-            break
-        if now() < trusted_from:
-            doubtful = chunk + 1
-        wanted = buffer[: chunk_bytes(size, chunk)]
-        if not _fill(descriptor, wanted, chunk * CHUNK_BYTES):
-            return None, doubtful
-        digests.append(chunk_digest(wanted))
-    return b"".join(digests), doubtful
+    left = iter(range(work.first, work.first + work.count))
+    digests: dict[int, bytes] = {}
+    early: list[int] = []
+    beyond: list[int] = []
+
+    def strand() -> None:
+        buffer = memoryview(bytearray(min(CHUNK_BYTES, length)))
+        for chunk in left:
+            if stopped.is_set() or beyond:
+                return
+            if now() < trusted_from:
+                early.append(chunk)
+            wanted = buffer[: chunk_bytes(size, chunk)]
+            if not _fill(descriptor, wanted, chunk * CHUNK_BYTES):
+                beyond.append(chunk)
+                return
+            digests[chunk] = chunk_digest(wanted)
+
+    _in_strands(strand, min(strands, work.count))
+    end = work.first
+    # When it is stopped, one strand may have left out what another has gone beyond.
+    while end in digests:
+        end += 1
+    doubtful = max((chunk + 1 for chunk in early if chunk < end), default=0)
+    return None if beyond else b"".join(digests[chunk] for chunk in range(work.first, end)), doubtful
+
+
+def _in_strands(work: Callable[[], None], strands: int) -> None:
+    """Run it in so many threads, this one among them; what one of them raises is raised when all have ended."""
+    errors: list[BaseException] = []
+
+    def strand() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    others = [Thread(target=strand, name="hash-strand", daemon=True) for _ in range(strands - 1)]
+    for other in others:
+        other.start()
+    strand()
+    for other in others:
+        other.join()
+    if errors:
+        raise errors[0]
 
 
 def _fill(descriptor: int, wanted: memoryview, offset: int) -> bool:

@@ -251,12 +251,14 @@ class Ledger:
             if not known.settled and known.due is None:
                 self._cache.schedule(known.id, due)
         if file is None:
+            # Waiting, as most new ones are, so that it need not be written twice.
             made = self._db.execute(
-                "INSERT INTO file (share, folder, name, hash, waiting) VALUES (?, ?, ?, ?, 0)",
+                "INSERT INTO file (share, folder, name, hash, waiting) VALUES (?, ?, ?, ?, 1)",
                 (share, found.folder, found.name, known.id),
             )
             row = int(made.lastrowid or 0)
-            file = FileRow(row, share, found.folder, found.name, None, None, 0, identity, known)
+            self._shares[share].waiting += 1
+            file = FileRow(row, share, found.folder, found.name, None, None, 1, identity, known)
         else:
             self._db.execute("UPDATE file SET hash = ? WHERE id = ?", (known.id, file.id))
             self._cache.abandon(file.hash.id, now)

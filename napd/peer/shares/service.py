@@ -38,6 +38,8 @@ DATABASE_NAME = "shares.sqlite"
 WALKERS = 4
 #: Small files hashed before they are entered, so that they are announced as they come; a large one goes by parts.
 SMALL_BATCH = 256
+#: Chunks that a hashing thread and its helpers read at a time, where there are so many cores: beyond, disks are slower.
+MAX_STRANDS = 4
 #: Seconds that changes of the catalogue are gathered before they are announced.
 TELL_S = 0.05
 #: Seconds between two complaints that the books cannot be written.
@@ -90,6 +92,7 @@ class Shares:
                 books=self._books,
                 sizes=sizes,
                 batch=batch,
+                strands=min(MAX_STRANDS, len(os.sched_getaffinity(0))),
                 heard=self._not_hashed,
                 trouble=self._trouble,
             )

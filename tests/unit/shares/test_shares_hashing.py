@@ -11,6 +11,7 @@ import pytest
 
 from napd.content.digest import CHUNK_BYTES, chunk_digest
 from napd.errors import DiskFailed
+from napd.peer.shares import hashing
 from napd.peer.shares.hashing import Changed, Failed, Hashed, Work, hash_batch, hash_part
 from napd.peer.shares.identity import YOUNG_S, Identity, quiet_at, settles_at
 from napd.peer.shares.opening import open_file
@@ -40,6 +41,67 @@ def test_a_part_gives_the_digests_of_its_chunks(tmp_path: Path) -> None:
         assert isinstance(outcome, Hashed)
         assert outcome.digests == digests_of(data)[first * 32 : (first + count) * 32]
         assert outcome.doubtful == 0
+
+
+def test_several_strands_read_what_one_reads(tmp_path: Path) -> None:
+    data = os.urandom(9 * CHUNK_BYTES + 1)
+    (tmp_path / "a").write_bytes(data)
+    (tmp_path / "b").write_bytes(data[: 2 * CHUNK_BYTES])
+    whole = hash_part(work_on(tmp_path / "a", 0, 10), late, RUNNING, 4)
+    assert isinstance(whole, Hashed) and whole.digests == digests_of(data)
+    works = [work_on(tmp_path / name, 0, count) for name, count in (("b", 2), ("a", 10), ("b", 2))]
+    outcomes = hash_batch(works, late, RUNNING, 3)
+    assert {outcome.work.count: getattr(outcome, "digests", None) for outcome in outcomes} == {
+        2: digests_of(data[: 2 * CHUNK_BYTES]),
+        10: digests_of(data),
+    }
+    assert len(outcomes) == 3
+
+
+def test_what_one_of_several_strands_meets_is_the_file_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(9 * CHUNK_BYTES))
+    work = work_on(path, count=9)
+    read = os.preadv
+
+    def fail(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        if offset == 5 * CHUNK_BYTES:
+            raise OSError(5, "Input/output error")
+        return read(descriptor, buffers, offset)
+
+    monkeypatch.setattr("os.preadv", fail)
+    assert hash_part(work, late, RUNNING, 3) == Failed(work, "Input/output error")
+
+
+def test_several_strands_that_are_stopped_leave_no_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = os.urandom(4 * CHUNK_BYTES)
+    (tmp_path / "a").write_bytes(data)
+    digests = digests_of(data)
+    stopped, second_taken = Event(), Event()
+    fill = hashing._fill
+
+    class Stopping(Event):
+        """The strand that takes the first chunk waits until the other has the second, and then finds it is stopped."""
+
+        def is_set(self) -> bool:
+            if not self.seen:
+                self.seen = True
+                second_taken.wait(10)
+                stopped.set()
+                return True
+            return stopped.is_set()
+
+        seen = False
+
+    def filled(descriptor: int, wanted: memoryview, offset: int) -> bool:
+        second_taken.set()
+        return fill(descriptor, wanted, offset)
+
+    monkeypatch.setattr(hashing, "_fill", filled)
+    outcome = hash_part(work_on(tmp_path / "a", count=4), late, Stopping(), 2)
+    assert isinstance(outcome, Hashed)
+    assert digests.startswith(outcome.digests)
+    assert outcome.digests == b""
 
 
 def test_an_empty_file_has_no_digests(tmp_path: Path) -> None:
