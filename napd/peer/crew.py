@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..background import Background
+from ..content.digest import GROUP_CHUNKS
 from ..discovery.interface import Holders
 from ..errors import SourceFailed
 from ..model import PeerId
@@ -21,11 +22,14 @@ from .learning import Learning
 from .queue import Item
 from .received import Received
 from .sources import Source, SourcePool, SourceState
+from .swarm import Swarm
 
 #: Chunks that may be asked for, being written or not journalled yet: what a crash can cost.
 MAX_UNJOURNALLED = 64
 #: Seconds that a download without any usable source stays active if one is about to be tried again.
 PATIENCE_S = 3.0
+#: Seconds that it stays active when all of its sources have only parts, and none has one that it lacks.
+LACK_S = 10.0
 #: How often it is looked at how each source does.
 LOOK_S = 0.5
 #: A source that gives less than this part of what the best gives crawls; it has recovered at twice as much.
@@ -88,6 +92,9 @@ class Crew:
         self._found: Holders | None = None
         self._learning = Learning(self, item.content, received, background)
         self._look: IDelayedCall | None = None
+        #: Whose chance is the transfer's, which is drawn by lot.
+        self._swarm = Swarm(int(item.transfer, 16))
+        self._lacking_since: float | None = None
 
     def let_go(self) -> None:
         """Leave all sources; nothing is asked for from here on."""
@@ -95,7 +102,7 @@ class Crew:
         if self._look is not None and self._look.active():
             self._look.cancel()
         for lane in list(self.lanes.values()):
-            lane.stop()
+            self._stop(lane)
         self.lanes.clear()
         for source in self._wanted.values():
             self._sources.leave(source, self)
@@ -121,7 +128,10 @@ class Crew:
         for peer, holder in holders.items():
             if self._has_ended():
                 return
-            if not holder.addresses or holder.partial or self._conduct.is_banned(self._item, peer):
+            lane = self.lanes.get(peer)
+            if lane is not None and lane.partial and not holder.partial:
+                self.whole_told(lane)
+            if not holder.addresses or self._conduct.is_banned(self._item, peer):
                 continue
             source = self._sources.want(holder)
             if peer not in self._wanted or source.state in (SourceState.IDLE, SourceState.UNREACHABLE):
@@ -134,6 +144,7 @@ class Crew:
             return
         lane = Lane(self, source, self._item.content, self._item.transfer)
         lane.alone = self._conduct.on_parole(self._item, source.peer)
+        lane.partial = self._has_parts(source.peer)
         self.lanes[source.peer] = lane
         if self._look is None:
             self._look = self._clock.callLater(LOOK_S, self._look_at_all)
@@ -143,7 +154,7 @@ class Crew:
     def source_lost(self, source: Source, failure: SourceFailed) -> None:
         lane = self.lanes.pop(source.peer, None)
         if lane is not None:
-            lane.stop()
+            self._stop(lane)
             self.emit("download.source_lost", lane, failure.message, code=failure.code)
         if self._found is not None and all(holder.peer != source.peer for holder in self._found.holders):
             # It was kept for its link alone.
@@ -158,7 +169,7 @@ class Crew:
         if self.lanes.get(peer) is not lane:
             return
         del self.lanes[peer]
-        lane.stop()
+        self._stop(lane)
         self._conduct.ban(self._item, peer, failure)
         source = self._wanted.pop(peer, None)
         if source is not None:
@@ -172,7 +183,7 @@ class Crew:
 
         Asked again whenever a source is ready or lost, the holders change, or a chunk is stored.
         """
-        if self.over or self.lanes or self._received.complete or self._received.writing:
+        if self.over or self._received.complete or self._received.writing or self._is_served():
             return
         now = self._clock.seconds()
         for source in self._wanted.values():
@@ -180,6 +191,26 @@ class Crew:
             if soon or source.state is SourceState.CONNECTING:
                 return
         self._owner.no_source()
+
+    def _is_served(self) -> bool:
+        """Whether a source is at work, or may be soon: one that has parts, and none for us, may get some."""
+        if not self.lanes:
+            return False
+        if any(not lane.partial or lane.in_flight or lane.asking for lane in self.lanes.values()):
+            self._lacking_since = None
+            return True
+        now = self._clock.seconds()
+        if self._lacking_since is None:
+            self._lacking_since = now
+        return now - self._lacking_since < LACK_S
+
+    def _stop(self, lane: Lane) -> None:
+        lane.stop()
+        self._swarm.leave(lane)
+
+    def _has_parts(self, peer: PeerId) -> bool:
+        """Whether it has only parts, as far as discovery knows."""
+        return self._found is not None and any(h.peer == peer and h.partial for h in self._found.holders)
 
     # --- How they do -----------------------------------------------------------------------------
 
@@ -191,6 +222,7 @@ class Crew:
             lane.doubt(session is not None and session.doubtful)
         self._find_crawlers()
         self.feed_all()
+        self.judge()
 
     def _find_crawlers(self) -> None:
         """One that is far slower than the best has one chunk at a time; the others get what it has not begun."""
@@ -218,12 +250,42 @@ class Crew:
         if not self._received.has_outline:
             self._learning.learn_outline(lane, self.lanes.values())
             return
+        if lane.partial and not self._watch(lane):
+            return
+        lane.shared_out = bool(self._swarm) and not lane.partial and not self._received.picker.sequential
         while lane.room and (free := MAX_UNJOURNALLED - self._outstanding()) > 0:
             below, group = self._received.digests_known_below()
-            if group is not None:
+            if group is not None and (not lane.partial or self._swarm.of(lane, group)):
                 self._learning.learn_group(lane, group, self.lanes.values())
-            if not lane.ask(self._received.picker, below, free):
+            if not lane.ask(self._received.picker, below, free, self._swarm) and not self._relieve(lane):
                 return
+
+    def _relieve(self, lane: Lane) -> bool:
+        """Whether this source, which has only parts, can be asked for what was asked of one that has all."""
+        if not lane.partial or not lane.has_room(self._received.picker):
+            return False
+        return any(self._give_up(other, lane) for other in list(self.lanes.values()) if not other.partial)
+
+    def _give_up(self, other: Lane, lane: Lane) -> bool:
+        """One that has all gives up, before it has begun to send it, what this one would send sooner: one chunk."""
+        for chunk in self._received.picker.asked_of(other):
+            group, place = divmod(chunk, GROUP_CHUNKS)
+            there = self._swarm.of(lane, group) >> place & 1
+            if there and other.eta_s(chunk) > lane.next_eta_s and other.give_up(chunk):
+                return True
+        return False
+
+    def _watch(self, lane: Lane) -> bool:
+        """Whether a source that has only parts tells which."""
+        if not lane.watch():
+            self.lane_failed(lane, SourceFailed("it cannot tell which parts it has", code="refused"))
+            return False
+        if not self._swarm:
+            # Until now it seemed that nobody else fetches it: all began with the same chunks.
+            for other in self.lanes.values():
+                other.trim()
+        self._swarm.join(lane)
+        return True
 
     def _outstanding(self) -> int:
         moving = (lane for lane in self.lanes.values() if not lane.waits)
@@ -252,6 +314,22 @@ class Crew:
 
     def lane_moved(self, lane: Lane) -> None:
         self.feed_all()
+
+    def have_told(self, lane: Lane, group: int, bits: int) -> None:
+        if group >= self._received.manifest.outline.groups:
+            return
+        self._swarm.tell(lane, group, bits)
+        lane.parts = self._swarm.count(lane)
+        self.feed(lane)
+
+    def lacked(self, lane: Lane, chunk: int) -> None:
+        group, place = divmod(chunk, GROUP_CHUNKS)
+        self._swarm.tell(lane, group, self._swarm.of(lane, group) & ~(1 << place))
+
+    def whole_told(self, lane: Lane) -> None:
+        lane.is_whole()
+        self._swarm.leave(lane)
+        self.feed(lane)
 
     def chunk_good(self, lane: Lane, chunk: int) -> None:
         """It was checked and written; whoever else was asked for it need not send it."""

@@ -32,6 +32,8 @@ DOUBT_S = 2.5
 STALL_S = 10.0
 #: Seconds within which a source that is said to have come back has to give a sign of life on a link from before.
 PROOF_S = 2.0
+#: Seconds without a word from us to a source that tells what it has, after which we ping.
+KEEP_ALIVE_S = 20.0
 #: How often that is looked at.
 WATCH_S = 0.5
 #: Chunks from this size on are put into a buffer as they come; shorter ones are not worth a whole one.
@@ -76,6 +78,8 @@ class GetRequest:
     end_chunk: int
     wanted_end: int
     receiver: Receiver
+    #: The source will not answer it (any further).
+    refused: bool = False
 
     @property
     def cancelled(self) -> bool:
@@ -157,6 +161,7 @@ class FetchSession:
         self._incoming: _Incoming | None = None
         self._heard_at = 0.0
         self._progress_at = 0.0
+        self._said_at = 0.0
         self._watched_at = 0.0
         self._silent_s = 0.0
         self._prove_since: float | None = None
@@ -437,6 +442,7 @@ class FetchSession:
             # The next request for it begins anew.
             self._queued.pop(request.content, None)
         self._measure()
+        request.refused = True
         if request.left:
             request.receiver.get_ended(failure)
 
@@ -482,7 +488,10 @@ class FetchSession:
         if self._silent_s >= (wire.DEAD_AFTER_S if self._prove_since is None else PROOF_S):
             link.abort(SourceFailed("the source is silent", code="stalled"))
             return
-        if self._silent_s >= wire.HEARTBEAT_S and self._pinged_at is None and self._incoming is None:
+        # One that tells what it has is not silent, and must hear of us all the same.
+        quiet_s = self._clock.seconds() - self._said_at if self._watchers else 0.0
+        due = self._silent_s >= wire.HEARTBEAT_S or quiet_s >= KEEP_ALIVE_S
+        if due and self._pinged_at is None and self._incoming is None:
             self._ping()
         self._check = self._clock.callLater(WATCH_S, self._watch)
 
@@ -566,6 +575,7 @@ class FetchSession:
         return self._next_id - 1
 
     def _say(self, *messages: wire.FromFetcher) -> None:
+        self._said_at = self._clock.seconds()
         for message in messages:
             if self._link is not None:
                 self._link.say(message)

@@ -15,6 +15,7 @@ from .fetching import GetRequest
 from .picker import Picker
 from .rates import RateMeter
 from .sources import Source
+from .swarm import Swarm
 
 #: Chunks asked of a source at once to begin with, and at most.
 FIRST_WINDOW = 4
@@ -25,6 +26,8 @@ AHEAD_S = 1.5
 SINGLES = 32
 #: A source of unknown pace is expected to need this long for a chunk; one that has sent nothing for as long is late.
 UNKNOWN_S = 2.0
+#: Refusals in a row by a source that says that it has what it was asked for, after which it is left.
+MAX_REFUSALS = 8
 
 
 class LaneOwner(Protocol):
@@ -37,10 +40,21 @@ class LaneOwner(Protocol):
     def lane_failed(self, lane: Lane, failure: SourceFailed) -> None:
         """This source will not serve this content; its link may be fine."""
 
+    def have_told(self, lane: Lane, group: int, bits: int) -> None:
+        """The source has these chunks of a group now."""
+
+    def lacked(self, lane: Lane, chunk: int) -> None:
+        """The source does not have this chunk after all."""
+
+    def whole_told(self, lane: Lane) -> None:
+        """The source has all of it."""
+
 
 @define(eq=False)
 class Lane:
-    """A `Receiver` of chunks from one source. `position` is our place in its queue while it makes us wait.
+    """A `Receiver` of chunks from one source, and a `Watcher` of what it has.
+
+    `position` is our place in its queue while it makes us wait.
 
     `doubtful`: it owes and sends nothing. `crawling`: far slower than the best. `alone`: on parole, one chunk at once.
     """
@@ -53,6 +67,12 @@ class Lane:
     doubtful: bool = False
     crawling: bool = False
     alone: bool = False
+    #: It is fetching the content itself, and serves what it has of it.
+    partial: bool = False
+    #: It has all of it, and others fetch it too: what is asked of it ahead of time another may have by then.
+    shared_out: bool = False
+    #: How many chunks it has, if it has only parts.
+    parts: int = 0
     served: int = 0
     #: Asked for the outline or a group of digests, which has not come.
     asking: bool = False
@@ -60,6 +80,8 @@ class Lane:
     _window: int = FIRST_WINDOW
     _requests: dict[int, GetRequest] = field(factory=dict)
     _picker: Picker | None = None
+    _watch: int | None = None
+    _refusals: int = 0
 
     # --- How it does -----------------------------------------------------------------------------
 
@@ -113,17 +135,18 @@ class Lane:
 
     # --- Asking ----------------------------------------------------------------------------------
 
-    def ask(self, picker: Picker, below: int, most: int) -> bool:
+    def ask(self, picker: Picker, below: int, most: int, swarm: Swarm) -> bool:
         """Ask for one more run; False if there is none for this source.
 
         Half a window at a time, so that the next request is on its way before the last is served; and not less, which
         would cost both ends a message, a look-up and a wait for the disk with each chunk.
         """
         session = self.source.session
-        run_length = 1 if picker.left <= SINGLES else max(1, self.window // 2)
+        run_length = self._run_length(picker)
         if session is None or self.room < run_length:
             return False
-        run = picker.take(self, min(most, self.room, run_length, MAX_RUN), below, self._sooner)
+        most = min(most, self.room, run_length, MAX_RUN)
+        run = picker.take(self, most, below, self._sooner, swarm=swarm, partial=self.partial)
         if run is None:
             return False
         first, count = run
@@ -131,6 +154,13 @@ class Lane:
         request = session.get(self.content, first, count, self.transfer, self)
         self._requests[request.id] = request
         return True
+
+    def _run_length(self, picker: Picker) -> int:
+        return 1 if picker.left <= SINGLES or self.shared_out else max(1, self.window // 2)
+
+    def has_room(self, picker: Picker) -> bool:
+        """Whether it can be asked for one more run."""
+        return self.room >= self._run_length(picker)
 
     def _sooner(self, other: object, chunk: int) -> float:
         """By how many seconds this lane should beat another one that was asked for this chunk."""
@@ -148,6 +178,7 @@ class Lane:
     def stop(self) -> None:
         """Nothing more is wanted of this source for this download."""
         session = self.source.session
+        self._unwatch()
         requests, self._requests = self._requests, {}
         for request in requests.values():
             if session is not None:
@@ -171,6 +202,20 @@ class Lane:
             if not request.left:
                 del self._requests[request.id]
 
+    def give_up(self, chunk: int) -> bool:
+        """Take this one back, unless it has begun to come, or is not the only one of its request."""
+        session = self.source.session
+        picker = self._picker
+        for request in list(self._requests.values()):
+            if (request.next_chunk, request.wanted_end) != (chunk, chunk + 1) or session is None or picker is None:
+                continue
+            session.cancel(request, but_current=True)
+            if not request.left:
+                del self._requests[request.id]
+                picker.release(self, chunk)
+                return True
+        return False
+
     def reject(self, chunk: int) -> None:
         """It sent this one wrong: from now on it is asked for one at a time, so that little is lost."""
         self.alone = True
@@ -188,6 +233,36 @@ class Lane:
             if all(picker.is_verified(chunk) for chunk in range(request.next_chunk, request.wanted_end)):
                 del self._requests[request.id]
                 session.cancel(request)
+
+    # --- What it has -----------------------------------------------------------------------------
+
+    def watch(self) -> bool:
+        """Have a source that has only parts tell which; whether it can."""
+        session = self.source.session
+        if self._watch is None and session is not None:
+            self._watch = session.watch(self.content, self)
+        return self._watch is not None
+
+    def _unwatch(self) -> None:
+        session, watch, self._watch = self.source.session, self._watch, None
+        if session is not None and watch is not None:
+            session.unwatch(watch)
+
+    def is_whole(self) -> None:
+        """It has all of it by now."""
+        self.partial = False
+        self._unwatch()
+
+    def have_told(self, group: int, bits: int) -> None:
+        self.owner.have_told(self, group, bits)
+
+    def whole_told(self) -> None:
+        self._watch = None
+        self.owner.whole_told(self)
+
+    def watch_ended(self, failure: SourceFailed) -> None:
+        self._watch = None
+        self.owner.lane_failed(self, failure)
 
     # --- Waiting ---------------------------------------------------------------------------------
 
@@ -225,6 +300,7 @@ class Lane:
 
     def chunk_came(self, chunk: int, data: bytes | memoryview) -> None:
         self.served += 1
+        self._refusals = 0
         self._pace_window()
         self._requests = {number: request for number, request in self._requests.items() if request.left}
         self.owner.chunk_came(self, chunk, data)
@@ -237,8 +313,24 @@ class Lane:
         self._window = max(2, min(self._window + 1, enough, LAST_WINDOW))
 
     def get_ended(self, failure: SourceFailed | None) -> None:
-        if failure is not None and self.source.session is not None and self.source.session.alive:
+        if failure is not None and self.partial and failure.code == "gone":
+            self._lacks()
+        elif failure is not None and self.source.session is not None and self.source.session.alive:
             self.owner.lane_failed(self, failure)
+
+    def _lacks(self) -> None:
+        """It does not have what it was asked for (any more, or has never had): only that is over."""
+        for request in [request for request in self._requests.values() if request.refused]:
+            del self._requests[request.id]
+            if self._picker is not None:
+                for chunk in range(request.next_chunk, request.wanted_end):
+                    self._picker.release(self, chunk)
+            self.owner.lacked(self, request.next_chunk)
+        self._refusals += 1
+        if self._refusals >= MAX_REFUSALS:
+            self.owner.lane_failed(self, SourceFailed("it does not have what it says it has", code="refused"))
+        else:
+            self.owner.lane_moved(self)
 
     def place_told(self, position: int | None) -> None:
         before = self.waits

@@ -1,5 +1,8 @@
 """The picker: which chunk to ask of which source next. Pure; property-tested (tests/unit/peer/test_picker.py).
 
+The lowest comes first; but where others who fetch the same content serve what they have of it, one that the fewest
+have, so that each has something to give to the others. Of a source that has only parts nothing else is asked.
+
 Promises: outside the end game no chunk is asked of two sources; every missing chunk is asked sooner or later as long as
 somebody takes; what a lost source was asked for goes to others; a verified chunk is never asked again.
 """
@@ -10,8 +13,15 @@ from collections.abc import Callable, Hashable
 
 from attrs import define, field
 
+from ..content.digest import GROUP_CHUNKS
+from .swarm import Swarm, lowest
+
 #: How many sources one chunk may be asked of at the very end, rather than wait for the slowest.
 END_GAME_SOURCES = 2
+#: Chunks in a run where those come first that the fewest have: a long run would be one peer's for long.
+SWARM_RUN = 4
+#: Groups that are looked through for one run.
+MAX_GROUPS = 16
 
 _MISSING = 0
 _ASKED = 1
@@ -20,6 +30,7 @@ _VERIFIED = 2
 _STATES = bytes.maketrans(b"01", bytes((_MISSING, _VERIFIED)))
 
 #: States as binary digits.
+_MISSING_DIGITS = bytes(ord("1") if state == _MISSING else ord("0") for state in range(256))
 _VERIFIED_DIGITS = bytes(ord("1") if state == _VERIFIED else ord("0") for state in range(256))
 
 
@@ -77,7 +88,10 @@ class Picker:
 
     def verified_bits(self, first: int, end: int) -> int:
         """Which chunks from `first` on, before `end`, are verified: the first is the lowest bit."""
-        return int(self._state[first:end].translate(_VERIFIED_DIGITS)[::-1] or b"0", 2)
+        return self._bits(first, end, _VERIFIED_DIGITS)
+
+    def _bits(self, first: int, end: int, digits: bytes) -> int:
+        return int(self._state[first:end].translate(digits)[::-1] or b"0", 2)
 
     def asked_of(self, source: Hashable) -> set[int]:
         return set(self._by_source.get(source, ()))
@@ -91,7 +105,14 @@ class Picker:
         return at
 
     def take(
-        self, source: Hashable, most: int, below: int, sooner: Callable[[Hashable, int], float] | None = None
+        self,
+        source: Hashable,
+        most: int,
+        below: int,
+        sooner: Callable[[Hashable, int], float] | None = None,
+        *,
+        swarm: Swarm | None = None,
+        partial: bool = False,
     ) -> tuple[int, int] | None:
         """Ask the next run of chunks of this source: (first, count), or None if there is none for it.
 
@@ -99,11 +120,16 @@ class Picker:
         :param below: only chunks with a smaller number (their digests are known).
         :param sooner: by how many seconds this source should beat that one to a chunk; in the end game only what it
             wins is asked of it. Without it, whatever has only been asked of one.
+        :param swarm: what those have who have only parts; where there are such, what few have comes first.
+        :param partial: this source is one of those.
         """
         first = self._state.find(_MISSING, self._cursor, below)
         if first < 0:
-            return self._take_end_game(source, below, sooner)
+            having = swarm if partial else None
+            return self._take_end_game(source, below, sooner, having)
         self._cursor = first
+        if partial or (swarm and not self.sequential):
+            return None if swarm is None else self._take_of_swarm(source, most, below, swarm, partial=partial)
         last = first
         while last + 1 < below and last + 1 - first < most and self._state[last + 1] == _MISSING:
             last += 1
@@ -111,8 +137,38 @@ class Picker:
             self._assign(chunk, source)
         return first, last - first + 1
 
+    def _take_of_swarm(
+        self, source: Hashable, most: int, below: int, swarm: Swarm, *, partial: bool
+    ) -> tuple[int, int] | None:
+        """A short run of what the source has, in the first group that has any: the lowest, or what few have."""
+        looked = 0
+        for group in range(self._cursor // GROUP_CHUNKS, -(-below // GROUP_CHUNKS)):
+            having = swarm.of(source, group) if partial else (1 << GROUP_CHUNKS) - 1
+            if not having:
+                continue
+            start = group * GROUP_CHUNKS
+            candidates = having & self._bits(start, min(start + GROUP_CHUNKS, below), _MISSING_DIGITS)
+            if candidates:
+                first, fit = (lowest(candidates), candidates)
+                if not self.sequential:
+                    first, fit = swarm.choose(group, candidates)
+                count = 1
+                while count < min(most, SWARM_RUN) and fit >> (first + count) & 1:
+                    count += 1
+                for chunk in range(start + first, start + first + count):
+                    self._assign(chunk, source)
+                return start + first, count
+            looked += 1
+            if looked == MAX_GROUPS:
+                break
+        return None
+
     def _take_end_game(
-        self, source: Hashable, below: int, sooner: Callable[[Hashable, int], float] | None
+        self,
+        source: Hashable,
+        below: int,
+        sooner: Callable[[Hashable, int], float] | None,
+        having: Swarm | None,
     ) -> tuple[int, int] | None:
         """Nothing is left to ask for the first time: ask for what would otherwise be waited for longest."""
         if self.next_missing() is not None:
@@ -121,6 +177,8 @@ class Picker:
         gain = 0.0
         for chunk, sources in self._asked.items():
             if chunk >= below or len(sources) >= END_GAME_SOURCES or source in sources:
+                continue
+            if having is not None and not having.of(source, chunk // GROUP_CHUNKS) >> (chunk % GROUP_CHUNKS) & 1:
                 continue
             if sooner is None:
                 best = chunk

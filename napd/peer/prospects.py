@@ -77,11 +77,14 @@ class Prospects:
             self._discovery.seek([content])
 
     def told(self, found: Holders) -> set[PeerId]:
-        """Discovery's newest word on a content; returns those that were not, or not at these addresses, told before."""
+        """Discovery's newest word on a content; returns those that were not, or not at these addresses, told before.
+
+        Who had only parts and has all now is new.
+        """
         before = self._holders.get(found.content)
-        known = set() if before is None else {(holder.peer, holder.addresses) for holder in before.holders}
+        known = set() if before is None else {(one.peer, one.addresses, one.partial) for one in before.holders}
         self._holders[found.content] = found
-        new = {holder.peer for holder in found.holders if (holder.peer, holder.addresses) not in known}
+        new = {one.peer for one in found.holders if (one.peer, one.addresses, one.partial) not in known}
         for peer in new:
             self.standings.came_back(found.content, peer)
         return new

@@ -94,6 +94,9 @@ def _state(
         return "banned", _BAN_WORDS.get(ban, f"it failed: {ban}")
     if lane is not None and lane.position is not None:
         return "queued", f"all its upload slots are taken; our place is {lane.position}"
+    if lane is not None and lane.partial:
+        there = f"it is fetching it too and has {lane.parts} chunks of it"
+        return "active", f"{there}; {lane.in_flight} asked for, {lane.served} received"
     if lane is not None:
         return "active", f"{lane.in_flight} chunks asked for, {lane.served} received"
     if item.state.ended:

@@ -21,6 +21,7 @@ PURE = (
     "napd.wire",
     "napd.peer.queue",
     "napd.peer.picker",
+    "napd.peer.swarm",
     "napd.peer.throughput",
     "napd.peer.standings",
     "napd.peer.addresses",
