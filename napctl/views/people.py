@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from napd.wire.documents import UploadsDocument, UsersDocument, WhoamiDocument
+from napd.wire.documents import UploadRow, UploadsDocument, UsersDocument, WhoamiDocument
 
 from ..page import Cell, Column, Page, facts, table
-from ..text import age_text, rate_text, size_text
+from ..text import age_text, rate_text, size_text, span_text
 
 _USERS = (
     Column("USER"),
@@ -47,12 +47,18 @@ def uploads(document: UploadsDocument, page: Page) -> list[str]:
                 "" if row.position is None else str(row.position),
                 row.name,
                 size_text(row.bytes_sent),
-                rate_text(row.bytes_per_s) if row.state == "active" else "",
+                _rate_or_wait(row),
                 row.content,
             ]
             for row in document.uploads
         ),
     )
+
+
+def _rate_or_wait(row: UploadRow) -> str:
+    if row.state == "active":
+        return rate_text(row.bytes_per_s)
+    return "" if row.estimate_s is None else f"in {span_text(row.estimate_s)}"
 
 
 def whoami(document: WhoamiDocument, page: Page) -> list[str]:

@@ -21,6 +21,9 @@ Kind = Callable[[Any, Path], Any]
 
 #: User names that mean something else in audiences and messages.
 RESERVED_USERS = frozenset({"all", "everyone", "index"})
+#: A user's part of the uploads, against 1 of others. More than this either way would be a ban, or a slot of one's own.
+LEAST_WEIGHT = 0.1
+MOST_WEIGHT = 100.0
 _USER = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 _INDEX_ID = re.compile(r"[a-z2-7]{52}")
 _DATABASES = ("postgresql://", "postgres://")
@@ -107,6 +110,19 @@ def seconds(least: float, most: float) -> Kind:
         return float(value)
 
     return kind
+
+
+def weights(value: Any, start: Path) -> dict[str, float]:
+    """A TOML table: weight by name."""
+    if not isinstance(value, dict) or not all(_is_weight(weight) for weight in value.values()):
+        raise ValueError(f"a table of groups with weights from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
+    if not all(value):
+        raise ValueError("a table whose groups have names")
+    return {group: float(weight) for group, weight in value.items()}
+
+
+def _is_weight(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and LEAST_WEIGHT <= value <= MOST_WEIGHT
 
 
 def endpoint(value: Any, start: Path) -> str:

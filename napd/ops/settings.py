@@ -11,7 +11,7 @@ index
 peer
     advertise: tuple[Advertised, ...], index: tuple[IndexAddress, ...], user: str, password_file: Path | None,
     share: tuple[ConfiguredShare, ...], downloads: Path (not made yet), rescan_s: float,
-    share_partial: bool
+    share_partial: bool, upload_weights: Mapping[str, float]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from attrs import field, frozen
@@ -115,6 +116,15 @@ PEER_SETTINGS = (
         "Serve what a download has so far to others, if its content is offered to everyone.",
         True,
         option=False,
+    ),
+    Setting(
+        "upload_weights",
+        kinds.weights,
+        "table of GROUP = WEIGHT",
+        "Parts of the uploads that users of these groups have, against 1 of the others.",
+        MappingProxyType({}),
+        option=False,
+        live=True,
     ),
 )
 

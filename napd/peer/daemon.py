@@ -328,10 +328,10 @@ class PeerDaemon:
         if params.down is not None:
             self.down.set_rate(params.down or None)
         if params.slots is not None:
-            self.uploads.set_slots(params.slots)
+            self.uploads.turns.set_limit(params.slots)
         if params.downloads is not None:
             self.downloads.set_limit(params.downloads)
-        return documents.LimitDocument(self.up.rate, self.down.rate, self.uploads.slots, self.downloads.limit)
+        return documents.LimitDocument(self.up.rate, self.down.rate, self.uploads.turns.limit, self.downloads.limit)
 
 
 def _of_result(result: Result) -> Wanted:

@@ -48,6 +48,7 @@ from .shares.schema import SCHEMA as SHARES_SCHEMA
 from .shares.service import DATABASE_NAME as SHARES_DATABASE
 from .shares.service import Shares
 from .sources import SourcePool
+from .upload_turns import UploadTurns
 from .uploads import Uploads
 
 AGENT = f"napd/{__version__}"
@@ -127,6 +128,9 @@ def compose(frame: Frame) -> Peer:
         background=background,
     )
     sharing = PartialSharing(clock=clock, discovery=discovery, disk=disk, run=disk_pool.run, background=background)
+    turns = UploadTurns(
+        clock=clock, events=events, slots=int(kept.get("slots", DEFAULT_SLOTS)), weights=values["upload_weights"]
+    )
     uploads = Uploads(
         clock=clock,
         events=events,
@@ -135,7 +139,7 @@ def compose(frame: Frame) -> Peer:
         disk=disk,
         run=disk_pool.run,
         pacer=up,
-        slots=int(kept.get("slots", DEFAULT_SLOTS)),
+        turns=turns,
     )
     door.reception = Reception(
         clock=clock, agent=AGENT, uploads=uploads, background=background, events=events, most=_most_links()
@@ -230,6 +234,7 @@ class Peer:
 
     async def reload(self) -> None:
         await self._add_shares()
+        self.daemon.uploads.turns.set_weights(self.frame.values["upload_weights"])
         self.discovery.try_now()
 
     async def stop(self) -> None:

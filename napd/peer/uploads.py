@@ -1,9 +1,9 @@
-"""What others get from here: who may, whose turn it is, and how much has gone out."""
+"""What others get from here: who may have what, where its bytes are, and how much has gone out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -23,8 +23,9 @@ from ..wire.documents import UploadRow, UploadTotals
 from ..wire.ticket import Claims
 from .disk import Disk
 from .permissions import may_fetch
+from .rate_shares import RateShares
 from .rates import RateMeter
-from .slots import Slots
+from .upload_turns import Holder, UploadTurns, user_of
 
 #: Bytes handed to a link at once: few enough for others to have their turn, many enough not to be felt.
 BLOCK_BYTES = 256 * 1024
@@ -32,7 +33,7 @@ BLOCK_BYTES = 256 * 1024
 BUFFERED_BYTES = 256 * 1024
 #: Under a limit everybody who is served gets a block this often, so that nobody takes it for a stall.
 BLOCK_S = 0.5
-LEAST_BLOCK_BYTES = 512
+LEAST_BLOCK_BYTES = 64
 #: Seconds without a request after which an upload that has not sent everything counts as finished.
 IDLE_UPLOAD_S = 10.0
 
@@ -62,18 +63,6 @@ class Library(Protocol):
     def find(self, content: ContentId) -> Sequence[Shared]: ...
     async def outline(self, content: ContentId) -> tuple[int, bytes]: ...
     async def group(self, content: ContentId, group: int) -> bytes: ...
-
-
-class Holder(Protocol):
-    """A connection that wants a slot; implemented by `peer.bulk`."""
-
-    claims: Claims | None
-    peer: str
-    #: Hangs up in good order.
-    close: Callable[[], None]
-
-    def contents(self) -> list[ContentId]: ...
-    def tell_places(self, place: int) -> None: ...
 
 
 @define(eq=False)
@@ -110,7 +99,7 @@ class Uploads:
         disk: Disk,
         run: Callable[..., Deferred[Any]],
         pacer: Pacer,
-        slots: int,
+        turns: UploadTurns,
     ) -> None:
         self._clock = clock
         self._events = events
@@ -119,8 +108,8 @@ class Uploads:
         self._disk = disk
         self._run = run
         self._pacer = pacer
-        self._slots = Slots[Holder](slots)
-        self._turns: dict[Holder, Deferred[None]] = {}
+        self._rate_shares = RateShares(clock, pacer)
+        self.turns = turns
         self._sessions: dict[Holder, dict[ContentId, Upload]] = {}
         self._meter = RateMeter()
         self._buffers = Buffers(CHUNK_BYTES)
@@ -145,59 +134,11 @@ class Uploads:
     def misbehaved(self, peer: str, error: RemoteProtocolError) -> None:
         self._events.emit("peer.misbehaved", error.message, peer=peer, code=error.code, error=error.message)
 
-    # --- Whose turn ------------------------------------------------------------------------------
-
-    def ask_slot(self, holder: Holder) -> Deferred[None] | None:
-        """None: the holder has a slot. Otherwise fires when it gets one; meanwhile it is told its place."""
-        self._sessions.setdefault(holder, {})
-        user = "" if holder.claims is None else holder.claims.user
-        if self._slots.ask(holder, user):
-            return None
-        turn = self._turns.get(holder)
-        if turn is None:
-            turn = self._turns[holder] = Deferred(lambda _: self._forget_turn(holder))
-        self.places_changed()
-        return turn
-
-    def pass_slot(self, holder: Holder) -> None:
-        """The holder turns to another content: if others wait, the slot goes to the next of them."""
-        if self._slots.contended:
-            self.release_slot(holder)
-
-    def release_slot(self, holder: Holder) -> None:
-        self._slots.give_back(holder)
-        self._grant()
-
-    def set_slots(self, limit: int) -> None:
-        """More take effect at once; with fewer, those who are being served go on."""
-        self._slots.limit = limit
-        self._grant()
-
-    @property
-    def slots(self) -> int:
-        return self._slots.limit
-
-    def places_changed(self) -> None:
-        for place, holder in enumerate(self._slots.in_turn(), 1):
-            holder.tell_places(place)
-
-    def _grant(self) -> None:
-        for holder in self._slots.grant():
-            turn = self._turns.pop(holder, None)
-            if turn is not None:
-                turn.callback(None)
-        self.places_changed()
-
-    def _forget_turn(self, holder: Holder) -> None:
-        self._turns.pop(holder, None)
-        self._slots.give_back(holder)
-
     def left(self, holder: Holder) -> None:
         """The connection is gone."""
         for upload in self._sessions.pop(holder, {}).values():
             self._finish(upload)
-        self._turns.pop(holder, None)
-        self.release_slot(holder)
+        self.turns.release(holder)
 
     # --- Bytes -----------------------------------------------------------------------------------
 
@@ -272,23 +213,24 @@ class Uploads:
     async def group(self, content: ContentId, group: int) -> bytes:
         return await self._library.group(content, group)
 
-    def block_bytes(self) -> int:
-        """How much to send at once just now."""
+    def block_bytes(self, holder: Holder) -> int:
+        """How much to send to it at once just now."""
         rate = self._pacer.rate
         if rate is None:
             return BLOCK_BYTES
-        share = rate * BLOCK_S / max(1, self._slots.taken)
-        return int(min(BLOCK_BYTES, max(LEAST_BLOCK_BYTES, share)))
+        return int(min(BLOCK_BYTES, max(LEAST_BLOCK_BYTES, rate * BLOCK_S * self.turns.share(holder))))
 
-    def pace(self, size: int) -> Deferred[None]:
-        return self._pacer.spend(size)
+    def pace(self, holder: Holder, size: int) -> Deferred[None] | None:
+        """None if so much may be sent to it now; otherwise fires when it may."""
+        return self._rate_shares.spend(user_of(holder), self.turns.weight(holder.claims), size)
 
-    def sent(self, upload: Upload, size: int) -> None:
+    def sent(self, holder: Holder, upload: Upload, size: int) -> None:
         now = self._clock.seconds()
         upload.bytes_sent += size
         upload.active_at = now
         upload.meter.add(size, now)
         self._meter.add(size, now)
+        self.turns.sent(holder, size)
 
     def run_ended(self, holder: Holder, upload: Upload) -> None:
         """One request is answered: with the last of them, and the whole content sent, the upload is over."""
@@ -324,33 +266,35 @@ class Uploads:
 
     def rows(self) -> list[UploadRow]:
         """Those being sent, then those that wait, in the order of their turns."""
-        now = self._clock.seconds()
-        waiting = list(self._slots.in_turn())
-        active = []
-        for holder, uploads in self._sessions.items():
-            if holder in waiting:
-                continue
-            wanted = holder.contents()
-            busy = [u for u in uploads.values() if u.content in wanted or now - u.active_at < 1.0]
-            active += [_row(upload, now) for upload in busy]
+        waiting = self.turns.waiting()
+        active = [_row(upload, self._clock.seconds()) for upload in self._active({holder for holder, _ in waiting})]
         queued = []
-        for place, holder in enumerate(waiting, 1):
+        for holder, place in waiting:
             claims = holder.claims
             if claims is None:
                 continue
-            for offset, content in enumerate(holder.contents()):
+            for nth, content in enumerate(holder.contents()):
                 begun = self._sessions.get(holder, {}).get(content)
                 shared = self.find(content, claims)
                 name = begun.name if begun else shared.name if shared else content
                 sent = begun.bytes_sent if begun else 0
-                row = UploadRow(claims.user, content, name, "queued", place + offset, sent, 0.0)
+                at = place(nth)
+                row = UploadRow(claims.user, content, name, "queued", at.position, sent, 0.0, at.estimate_s)
                 queued.append(row)
-        return active + queued
+        return active + sorted(queued, key=lambda row: row.position or 0)
 
     def totals(self) -> UploadTotals:
-        rows = self.rows()
-        active = sum(row.state == "active" for row in rows)
-        return UploadTotals(active=active, queued=len(rows) - active)
+        waiting = {holder for holder, _ in self.turns.waiting()}
+        return UploadTotals(
+            active=sum(1 for _ in self._active(waiting)), queued=sum(len(holder.contents()) for holder in waiting)
+        )
+
+    def _active(self, waiting: set[Holder]) -> Iterator[Upload]:
+        now = self._clock.seconds()
+        for holder, uploads in self._sessions.items():
+            if holder not in waiting:
+                wanted = set(holder.contents())
+                yield from (u for u in uploads.values() if u.content in wanted or now - u.active_at < 1.0)
 
     def bytes_per_s(self) -> float:
         return self._meter.per_s(self._clock.seconds())
@@ -358,6 +302,7 @@ class Uploads:
     def stop(self) -> None:
         for holder in list(self._sessions):
             holder.close()
+        self.turns.stop()
 
     def _on_disk_thread(self, work: Callable[..., Any], *args: object) -> Deferred[Any]:
         return self._run(work, *args)
@@ -365,7 +310,7 @@ class Uploads:
 
 def _row(upload: Upload, now: float) -> UploadRow:
     return UploadRow(
-        upload.user, upload.content, upload.name, "active", None, upload.bytes_sent, upload.meter.per_s(now)
+        upload.user, upload.content, upload.name, "active", None, upload.bytes_sent, upload.meter.per_s(now), None
     )
 
 

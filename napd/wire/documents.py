@@ -136,6 +136,7 @@ class UploadRow(Struct, frozen=True):
     position: int | None
     bytes_sent: int
     bytes_per_s: float
+    estimate_s: float | None = None
 
 
 class UploadsDocument(Struct, frozen=True):

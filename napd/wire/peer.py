@@ -19,6 +19,9 @@ VERSION = 1
 
 #: Chunks in one `get`.
 MAX_RUN = 16
+#: Ranks of requests: 0 urgent, 1 high, 2 normal, 3 low.
+NORMAL = 2
+LEAST_URGENT = 3
 #: Requests that may be open on a connection.
 MAX_OUTSTANDING = 256
 #: Contents of which one connection is told what is there, at a time.
@@ -68,13 +71,17 @@ class GetGroup(Struct, frozen=True, tag="get_group", tag_field="t"):
 
 
 class Get(Struct, frozen=True, tag="get", tag_field="t"):
-    """`count` chunks from number `first` on. `transfer` is the log's word for the download, the same on both ends."""
+    """`count` chunks from number `first` on; a lower `priority` is more urgent.
+
+    `transfer` is the log's word for the download, the same on both ends.
+    """
 
     id: RequestId
     content: Hex64
     first: ChunkNumber
     count: Annotated[int, Meta(ge=1, le=MAX_RUN)] = 1
     transfer: ShortText = ""
+    priority: Annotated[int, Meta(ge=0, le=LEAST_URGENT)] = NORMAL
 
 
 class GetHave(Struct, frozen=True, tag="get_have", tag_field="t"):
@@ -139,10 +146,14 @@ class Cancelled(Struct, frozen=True, tag="cancelled", tag_field="t"):
 
 
 class Queued(Struct, frozen=True, tag="queued", tag_field="t"):
-    """All slots are taken: the requests for this content wait at this place (from 1); told again as it changes."""
+    """All slots are taken: the requests for this content wait at this place (from 1); told again as it changes.
+
+    `estimate_s` is for about how long, from now; None if nothing tells.
+    """
 
     content: Hex64
     position: Count
+    estimate_s: Number | None = None
 
 
 class Gone(Struct, frozen=True, tag="gone", tag_field="t"):

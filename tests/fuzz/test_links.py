@@ -26,6 +26,7 @@ from napd.ops.events import Events
 from napd.peer.disk import Disk
 from napd.peer.fetching import FetchSession
 from napd.peer.serving import ServeSession
+from napd.peer.upload_turns import UploadTurns
 from napd.peer.uploads import Uploads
 from napd.wire import index as index_wire
 from napd.wire import peer as wire
@@ -184,7 +185,7 @@ def test_a_source_survives_any_fetcher(library: Library, pieces: list[bytes], sl
         disk=Disk(),
         run=Work(clock).run,
         pacer=Pacer(clock),
-        slots=slots,
+        turns=UploadTurns(clock=clock, events=Events(lambda: 0.0), slots=slots, weights={}),
     )
     background = Background(lambda name, failure: faults.append(f"{name}: {failure.getTraceback()}"))
     session = ServeSession(clock, "test", uploads, background)
@@ -197,7 +198,7 @@ def test_a_source_survives_any_fetcher(library: Library, pieces: list[bytes], sl
         # What is heard is checked by the script: it would raise on anything that is not well formed.
         fetcher.link.transport.write(piece)
         settle(clock)
-    uploads.set_slots(1)
+    uploads.turns.set_limit(1)
     settle(clock)
     chunks = {message.id: raw for message, raw in fetcher.heard if isinstance(message, wire.Chunk)}
     for number, raw in chunks.items():

@@ -49,7 +49,7 @@ class Operator:
         downloads = self.peer.downloads
         self._note("settles down")
         self._do(self._limit(limit))
-        self.peer.uploads.set_slots(slots)
+        self.peer.uploads.turns.set_limit(slots)
         self.peer.up.set_rate(None)
         self.peer.down.set_rate(None)
         self._do(downloads.resume([item for item in downloads.queue if item.state is DownloadState.PAUSED]))
@@ -100,7 +100,7 @@ class Operator:
     def slots(self, items: list[Item]) -> None:
         slots = self.chance.randint(1, 4)
         self._note(f"limits slots to {slots}")
-        self.peer.uploads.set_slots(slots)
+        self.peer.uploads.turns.set_limit(slots)
 
     def rates(self, items: list[Item]) -> None:
         rate = self.chance.choice([None, 100e3, 1e6])

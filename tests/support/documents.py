@@ -110,9 +110,9 @@ UPLOADS: dict[str, Any] = {
     "schema": 1,
     "uploads": [
         {"user": "bob", "content": CONTENT, "name": "big file.bin", "state": "active", "position": None,
-         "bytes_sent": 1_048_576, "bytes_per_s": 5_000_000.0},
+         "bytes_sent": 1_048_576, "bytes_per_s": 5_000_000.0, "estimate_s": None},
         {"user": "carol", "content": CONTENT, "name": HOSTILE, "state": "queued", "position": 1,
-         "bytes_sent": 0, "bytes_per_s": 0.0},
+         "bytes_sent": 0, "bytes_per_s": 0.0, "estimate_s": 130.5},
     ],
 }  # fmt: skip
 

@@ -37,6 +37,8 @@ class ScriptedPeer:
     lines: list[bytes] = field(factory=list)
     secured: bool = False
     lost: NapError | None = None
+    #: Called with each message as its line comes, before its raw bytes.
+    on_line: Callable[[Any], None] | None = None
     link: SecureLink = field(init=False)
     _coming: tuple[Any, bytearray] | None = None
 
@@ -53,6 +55,8 @@ class ScriptedPeer:
     def line_heard(self, line: bytes) -> None:
         self.lines.append(line)
         message = self.decode(line)
+        if self.on_line is not None:
+            self.on_line(message)
         raw = message.bytes if isinstance(message, wire.Outline | wire.Group | wire.Chunk) else 0
         if raw:
             self._coming = message, bytearray()
@@ -103,8 +107,16 @@ class ScriptedPeer:
         self.say(HELLO["fetch"], wire.Ticket(ticket))
         assert self.messages()[-1] == wire.Admitted(), self.messages()
 
-    def get(self, number: int, content: ContentId, first: int = 0, count: int = 1, transfer: str = "t") -> None:
-        self.say(wire.Get(number, content, first, count, transfer))
+    def get(
+        self,
+        number: int,
+        content: ContentId,
+        first: int = 0,
+        count: int = 1,
+        transfer: str = "t",
+        priority: int = wire.NORMAL,
+    ) -> None:
+        self.say(wire.Get(number, content, first, count, transfer, priority))
 
 
 def scripted_fetcher(clock: Clock) -> ScriptedPeer:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -40,6 +41,7 @@ from napd.peer.partial_sharing import PartialSharing, SharesAndParts
 from napd.peer.queue import Item, Queue
 from napd.peer.serving import ServeSession
 from napd.peer.sources import SourcePool
+from napd.peer.upload_turns import UploadTurns
 from napd.peer.uploads import Uploads
 from napd.wire import index as index_wire
 from napd.wire import peer as peer_wire
@@ -171,7 +173,7 @@ class Town:
             account=f"account-{node.user}",
             user=node.user,
             peer=node.key.id,
-            groups=(),
+            groups=getattr(node, "groups", ()),
             issued=EPOCH,
             expires=EPOCH + 86_400,
             key=self.key.id,
@@ -251,6 +253,10 @@ class JournalRefusal:
 class Node:
     """One peer: everything but its shares' scanning and its control socket."""
 
+    _weights: Mapping[str, float] = MappingProxyType({})
+    groups: tuple[str, ...] = ()
+    _share_partial: bool = True
+
     def __init__(
         self,
         town: Town,
@@ -263,6 +269,8 @@ class Node:
         slots: int = 8,
         share_partial: bool = True,
         synchronous: str = "OFF",
+        weights: Mapping[str, float] = MappingProxyType({}),
+        groups: Sequence[str] = (),
     ) -> None:
         self.clock = network.clock
         self.town = town
@@ -280,6 +288,8 @@ class Node:
         self._slots = slots
         self._share_partial = share_partial
         self._synchronous = synchronous
+        self._weights = weights
+        self.groups = tuple(groups)
         directory.mkdir(parents=True, exist_ok=True)
         town.nodes.append(self)
         self.start()
@@ -339,7 +349,7 @@ class Node:
             disk=self.disk,
             run=work.run,
             pacer=self.up,
-            slots=self._slots,
+            turns=UploadTurns(clock=clock, events=events, slots=self._slots, weights=self._weights),
         )
         self.go_online()
 

@@ -74,6 +74,6 @@ def test_no_slots_at_all_makes_everybody_wait_and_one_serves_them(node: Make) ->
     ada.clock.pump([0.5] * 240)
     assert item.state is DownloadState.ACTIVE
     assert lost(bob) == []
-    ada.uploads.set_slots(1)
+    ada.uploads.turns.set_limit(1)
     run_until(ada.clock, lambda: item.state.ended, 5)
     assert saved(item) == b"bytes"

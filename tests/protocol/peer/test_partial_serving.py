@@ -135,7 +135,7 @@ def test_the_manifest_is_served_as_far_as_it_is_known(rig: Rig) -> None:
 def test_a_chunk_that_is_not_there_is_refused_before_a_slot_is_asked_for(rig: Rig) -> None:
     rig.download(1)
     rig.ada.up.set_rate(1.0)
-    rig.bob.uploads.set_slots(0)
+    rig.bob.uploads.turns.set_limit(0)
     cyd = rig.fetcher()
     cyd.get(1, rig.content, CHUNKS - 1)
     assert cyd.last(wire.Gone).id == 1

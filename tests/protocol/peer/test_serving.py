@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from msgspec import Struct
 from twisted.internet.task import Clock
 
-from napd.content.digest import CHUNK_BYTES
 from napd.errors import Unreachable
 from napd.model import ContentId
 from napd.peer.disk import Disk
@@ -21,54 +18,12 @@ from napd.peer.outlet import UNREAD_S
 from napd.peer.serving import ADMISSION_S, IDLE_S
 from napd.wire import peer as wire
 from napd.wire.line import MAX_LINE_BYTES
-from tests.support.memory import MemoryNetwork, settle
-from tests.support.scripted_peer import HELLO, ScriptedPeer, scripted_fetcher
-from tests.support.swarm import Node, Town, manifest_of_bytes, run_until
+from tests.support.memory import settle
+from tests.support.scripted_peer import HELLO
+from tests.support.serving_rig import MIB, Rig, data_of
+from tests.support.swarm import Town, manifest_of_bytes
 
-MIB = CHUNK_BYTES
 NOBODY_HAS_IT = ContentId("f" * 64)
-
-
-def data_of(size: int) -> bytes:
-    return Random(size).randbytes(size)
-
-
-class Rig:
-    """A real peer that serves, and fetchers that are scripted."""
-
-    def __init__(self, directory: Path, slots: int = 8) -> None:
-        self.clock = Clock()
-        self.town = Town(self.clock)
-        self.network = MemoryNetwork(self.clock)
-        self.node = Node(self.town, self.network, "ada", directory / "ada", slots=slots)
-        self.small = self.node.library.add("small.txt", b"hello")
-        self.three = self.node.library.add("three.bin", data_of(2 * MIB + 7))
-
-    def connect(self) -> ScriptedPeer:
-        fetcher = scripted_fetcher(self.clock)
-        self.network.join("bob.example", fetcher.identity, self.node.address, wire.ALPN, lambda: fetcher.link)
-        settle(self.clock)
-        return fetcher
-
-    def ticket(self, fetcher: ScriptedPeer, user: str = "bob") -> str:
-        return self.town.ticket(SimpleNamespace(user=user, key=fetcher.identity))  # type: ignore[arg-type]
-
-    def admitted(self, user: str = "bob") -> ScriptedPeer:
-        fetcher = self.connect()
-        fetcher.be_admitted(self.ticket(fetcher, user))
-        return fetcher
-
-    def pass_time(self, seconds: float, step: float = 0.5) -> None:
-        end = self.clock.seconds() + seconds
-        while self.clock.seconds() < end - 1e-9:
-            self.clock.advance(min(step, end - self.clock.seconds()))
-            settle(self.clock)
-
-    def until(self, look: Any, seconds: float = 60.0) -> None:
-        run_until(self.clock, look, seconds)
-
-    def misbehaved(self) -> list[str]:
-        return [event.fields["code"] for event in self.node.events("peer.misbehaved")]
 
 
 @pytest.fixture
@@ -401,7 +356,7 @@ def test_who_waits_for_its_turn_is_kept(tmp_path: Path) -> None:
     fetcher.get(1, rig.small)
     rig.pass_time(5 * IDLE_S, 5.0)
     assert fetcher.lost is None
-    rig.node.uploads.set_slots(1)
+    rig.node.uploads.turns.set_limit(1)
     settle(rig.clock)
     assert fetcher.chunks() == {0: b"hello"}
 

@@ -18,6 +18,7 @@ from napd.ops.events import Events
 from napd.peer.disk import Disk
 from napd.peer.fetching import FetchSession, GetRequest
 from napd.peer.serving import ServeSession
+from napd.peer.upload_turns import UploadTurns
 from napd.peer.uploads import Uploads
 from napd.wire import peer as wire
 from napd.wire.ticket import Claims
@@ -63,7 +64,7 @@ class Serving:
             disk=Disk(),
             run=Work(self.clock).run,
             pacer=Pacer(self.clock),
-            slots=1,
+            turns=UploadTurns(clock=self.clock, events=Events(lambda: NOW), slots=1, weights={}),
         )
         session = ServeSession(self.clock, AGENT, self.uploads, background)
         link = SecureLink(self.clock, session, wire.ALPN)
@@ -76,9 +77,9 @@ class Serving:
     def happen(self, what: str) -> None:
         if what == "all upload slots are taken":
             self.clock.advance(1.0)
-            self.uploads.set_slots(0)
+            self.uploads.turns.set_limit(0)
         elif what == "an upload slot is free":
-            self.uploads.set_slots(1)
+            self.uploads.turns.set_limit(1)
         elif what == "the serving daemon stops":
             self.uploads.stop()
         else:

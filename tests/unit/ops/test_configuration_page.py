@@ -43,7 +43,7 @@ def test_each_setting_is_on_the_page_as_it_is(title: str, settings: tuple[Settin
 
 
 def test_the_examples_on_the_page_are_right(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    example = "\n".join(re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL))
     table = tomllib.loads(example)
     for directory in ("music", "films"):
         (tmp_path / directory).mkdir()
@@ -52,6 +52,7 @@ def test_the_examples_on_the_page_are_right(tmp_path: Path) -> None:
     values = resolve("nappeer", PEER_SETTINGS, {"config": [str(tmp_path / "napd.toml")]}, around)
     assert values["user"] == table["user"]
     assert values["share"][1].name == "movies"
+    assert values["upload_weights"] == table["upload_weights"]
     endpoints = re.findall(r"^\| `(tcp6?:[^`]+)` \|", PAGE, re.MULTILINE)
     assert len(endpoints) == 4
     for endpoint in endpoints:

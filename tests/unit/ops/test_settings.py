@@ -230,3 +230,12 @@ def test_any_text_makes_a_value_or_a_configuration_error(around: Surroundings, n
         assert "\n" not in str(error)
     else:
         assert values[name] is not None
+
+
+def test_upload_weights_are_a_table_of_bounded_numbers(around: Surroundings) -> None:
+    assert dict(peer(around)["upload_weights"]) == {}
+    config = toml(around, "[upload_weights]\nfriends = 3\nguests = 0.5\n")
+    assert peer(around, config=config)["upload_weights"] == {"friends": 3.0, "guests": 0.5}
+    for wrong in ("upload_weights = 3", *(f"[upload_weights]\nx = {x}" for x in ('"3"', "0", "-1", "101", "true"))):
+        with pytest.raises(ConfigurationError, match=r"upload_weights: .* is not a table of groups with weights"):
+            peer(around, config=toml(around, wrong))
