@@ -107,9 +107,18 @@ class IntegrityFailure(NapError):
 
 
 class SourceFailed(NapError):
-    """This source cannot be used now; another may. `code` says why (docs/reference/sources.md)."""
+    """This source cannot be used now; another may. `code` says why (docs/reference/sources.md).
+
+    :param retry_after_s: what the source said of when to ask again, if it did.
+    """
 
     code = "source_failed"
+
+    def __init__(
+        self, message: str, hint: str | None = None, code: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, hint, code)
+        self.retry_after_s = retry_after_s
 
 
 # --- Hang up -------------------------------------------------------------------------------------

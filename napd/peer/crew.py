@@ -308,6 +308,10 @@ class Crew:
 
     # --- LaneOwner -------------------------------------------------------------------------------
 
+    @property
+    def rank(self) -> int:
+        return self._item.priority.rank
+
     def chunk_came(self, lane: Lane, chunk: int, data: bytes | memoryview) -> None:
         self._owner.chunk_came(lane, chunk, data)
         self.feed(lane)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -97,6 +97,15 @@ class _ManifestRequest:
     done: Deferred[tuple[int, bytes]]
 
 
+@frozen
+class _Place:
+    """In a source's queue, as it was told."""
+
+    position: int
+    estimate_s: float | None
+    told_at: float
+
+
 @define(eq=False)
 class _Incoming:
     """Raw bytes that are on their way."""
@@ -157,7 +166,7 @@ class FetchSession:
         self._watchers: dict[int, Watcher] = {}
         self._features: frozenset[str] = frozenset()
         self._outstanding = Outstanding()
-        self._queued: dict[ContentId, int] = {}
+        self._queued: dict[ContentId, _Place] = {}
         self._incoming: _Incoming | None = None
         self._heard_at = 0.0
         self._progress_at = 0.0
@@ -185,7 +194,15 @@ class FetchSession:
 
     def position(self, content: ContentId) -> int | None:
         """Our place in the source's upload queue for this content, if it makes us wait."""
-        return self._queued.get(content)
+        place = self._queued.get(content)
+        return None if place is None else place.position
+
+    def estimate_s(self, content: ContentId) -> float | None:
+        """For how long we wait there yet, as the source expects; None if it does not say."""
+        place = self._queued.get(content)
+        if place is None or place.estimate_s is None:
+            return None
+        return max(0.0, place.told_at + place.estimate_s - self._clock.seconds())
 
     @property
     def doubtful(self) -> bool:
@@ -207,12 +224,20 @@ class FetchSession:
         """(0, chunk digests of the group), unverified. Fails with `SourceFailed`."""
         return self._ask_manifest(lambda number: wire.GetGroup(number, content, group))
 
-    def get(self, content: ContentId, first: int, count: int, transfer: str, receiver: Receiver) -> GetRequest:
+    def get(
+        self,
+        content: ContentId,
+        first: int,
+        count: int,
+        transfer: str,
+        receiver: Receiver,
+        priority: int = wire.NORMAL,
+    ) -> GetRequest:
         """Ask for a run of chunks; they come to the receiver."""
         request = GetRequest(self._new_id(), content, first, first + count, first + count, receiver)
         self._gets[request.id] = request
         self._owes_from_now()
-        self._say(*self._outstanding.ask(request.id, wire.Get(request.id, content, first, count, transfer)))
+        self._say(*self._outstanding.ask(request.id, wire.Get(request.id, content, first, count, transfer, priority)))
         return request
 
     def cancel(self, request: GetRequest, *, but_current: bool = False) -> None:
@@ -319,14 +344,15 @@ class FetchSession:
             self._manifest_announced(message)
         elif isinstance(message, wire.Queued):
             self._progressed()
-            self._queued_told(ContentId(message.content), message.position)
+            self._queued_told(message)
             self._measure()
         elif isinstance(message, wire.Have):
             self._have_told(message)
         elif isinstance(message, wire.Gone):
             self._refused(message.id, SourceFailed("the source does not have it any more", code="gone"))
         elif isinstance(message, wire.Busy):
-            self._refused(message.id, SourceFailed("the source is busy", code="busy"))
+            failure = SourceFailed("the source is busy", code="busy", retry_after_s=message.retry_after_s)
+            self._refused(message.id, failure)
         elif isinstance(message, wire.Cancelled):
             # Nobody hears of it if it was cancelled here; a source that drops what is wanted is no use.
             self._refused(message.id, SourceFailed("the source dropped a request", code="refused"))
@@ -457,12 +483,15 @@ class FetchSession:
         else:
             watcher.have_told(have.group, int.from_bytes(have.bits, "little"))
 
-    def _queued_told(self, content: ContentId, position: int) -> None:
+    def _queued_told(self, told: wire.Queued) -> None:
+        content = ContentId(told.content)
         waiting = [request for request in self._gets.values() if request.content == content]
         if waiting:
-            self._queued[content] = position
-            for receiver in {id(request.receiver): request.receiver for request in waiting}.values():
-                receiver.place_told(position)
+            before = self.position(content)
+            self._queued[content] = _Place(told.position, told.estimate_s, self._clock.seconds())
+            if told.position != before:
+                for receiver in {id(request.receiver): request.receiver for request in waiting}.values():
+                    receiver.place_told(told.position)
 
     def _served(self, request: GetRequest) -> None:
         if self._queued.pop(request.content, None) is not None:

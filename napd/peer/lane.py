@@ -33,6 +33,10 @@ MAX_REFUSALS = 8
 class LaneOwner(Protocol):
     """The download that a lane works for."""
 
+    @property
+    def rank(self) -> int:
+        """How urgent the download is just now: `Priority.rank`."""
+
     def chunk_came(self, lane: Lane, chunk: int, data: bytes | memoryview) -> None: ...
     def lane_moved(self, lane: Lane) -> None:
         """The lane can take more, or must wait its turn now."""
@@ -151,7 +155,7 @@ class Lane:
             return False
         first, count = run
         self._picker = picker
-        request = session.get(self.content, first, count, self.transfer, self)
+        request = session.get(self.content, first, count, self.transfer, self, self.owner.rank)
         self._requests[request.id] = request
         return True
 
@@ -171,7 +175,7 @@ class Lane:
         session = self.source.session
         if session is None:
             return False
-        request = session.get(self.content, 0, 1, self.transfer, self)
+        request = session.get(self.content, 0, 1, self.transfer, self, self.owner.rank)
         self._requests[request.id] = request
         return True
 

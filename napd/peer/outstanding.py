@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 
 from attrs import define, field
 
-from ..wire.peer import MAX_OUTSTANDING, FromFetcher
+from ..wire.peer import LEAST_URGENT, MAX_OUTSTANDING, FromFetcher, Get
 
 
 @define
 class Outstanding:
-    """Requests by id, in the order of asking. What `ask` and `ended` return is to be said now."""
+    """Requests by id, the most urgent first, then in the order of asking.
+
+    What `ask` and `ended` return is to be said now. Questions about manifests go before all bulk that is not urgent:
+    without the answers nothing can be asked for.
+    """
 
     limit: int = MAX_OUTSTANDING
     _said: set[int] = field(factory=set)
-    _held: dict[int, FromFetcher] = field(factory=dict)
+    _held: tuple[dict[int, FromFetcher], ...] = field(factory=lambda: tuple({} for _ in range(LEAST_URGENT + 1)))
 
     def ask(self, number: int, message: FromFetcher) -> list[FromFetcher]:
-        self._held[number] = message
+        self._held[message.priority if isinstance(message, Get) else 0][number] = message
         return self._next()
 
     def ended(self, number: int) -> list[FromFetcher]:
@@ -28,15 +32,17 @@ class Outstanding:
 
     def withdraw(self, number: int) -> bool:
         """Whether it had not been said, and never will be."""
-        return self._held.pop(number, None) is not None
+        return any(line.pop(number, None) is not None for line in self._held)
 
     def clear(self) -> None:
         self._said.clear()
-        self._held.clear()
+        for line in self._held:
+            line.clear()
 
     def _next(self) -> list[FromFetcher]:
-        chosen = dict(islice(self._held.items(), max(0, self.limit - len(self._said))))
+        room = max(0, self.limit - len(self._said))
+        chosen = dict(islice(chain.from_iterable(line.items() for line in self._held), room))
         for number in chosen:
-            del self._held[number]
+            self.withdraw(number)
         self._said.update(chosen)
         return list(chosen.values())

@@ -125,7 +125,7 @@ class Prospects:
                 self.standings.have_mercy(content, holder.peer, self._clock.seconds())
 
     def ban(self, content: ContentId, peer: PeerId, failure: SourceFailed) -> None:
-        self.standings.ban(content, peer, failure.code, self._clock.seconds())
+        self.standings.ban(content, peer, failure.code, self._clock.seconds(), failure.retry_after_s)
 
     def ban_code(self, content: ContentId, peer: PeerId) -> str | None:
         """Why this peer is not asked for this content at present."""

@@ -14,6 +14,8 @@ from ..model import ContentId, PeerId
 #: Seconds that a source is left alone for a content after lies, and after a mere refusal.
 LIAR_BAN_S = 3600.0
 REFUSAL_BAN_S = 30.0
+#: A source that says when to ask again is believed within these bounds.
+RETRY_AFTER_S = (1.0, 3600.0)
 #: Good chunks that end a parole.
 PAROLE_CHUNKS = 8
 #: Seconds after which a liar is tried again, on parole, if it is the only holder; doubled with each further ban.
@@ -68,11 +70,14 @@ class Standings:
 
     # --- Bans ------------------------------------------------------------------------------------
 
-    def ban(self, content: ContentId, peer: PeerId, code: str, now: float) -> None:
+    def ban(self, content: ContentId, peer: PeerId, code: str, now: float, retry_after_s: float | None = None) -> None:
+        """:param retry_after_s: what a source that refused said itself."""
         standing = self._of(content, peer)
         lied = code == "integrity"
         standing.banned_at, standing.code = now, code
-        standing.until = now + (LIAR_BAN_S if lied else REFUSAL_BAN_S)
+        least, most = RETRY_AFTER_S
+        refusal_s = REFUSAL_BAN_S if retry_after_s is None else min(most, max(least, retry_after_s))
+        standing.until = now + (LIAR_BAN_S if lied else refusal_s)
         if lied:
             standing.lies += 1
             standing.parole = PAROLE_CHUNKS

@@ -83,7 +83,16 @@ def _source_row(
 ) -> documents.SourceRow:
     rtt = None if source is None or source.rtt_s is None else round(source.rtt_s * 1000, 2)
     rate = 0.0 if lane is None else round(lane.meter.per_s(now), 1)
-    return documents.SourceRow(user, peer, state, rate, rtt, None if lane is None else lane.position, why)
+    position, estimate = _place(lane)
+    return documents.SourceRow(user, peer, state, rate, rtt, position, why, estimate)
+
+
+def _place(lane: Lane | None) -> tuple[int | None, float | None]:
+    """In the source's queue, and for about how many seconds yet."""
+    if lane is None or lane.position is None or lane.source.session is None:
+        return None, None
+    estimate = lane.source.session.estimate_s(lane.content)
+    return lane.position, None if estimate is None else round(estimate, 1)
 
 
 def _state(
@@ -93,7 +102,9 @@ def _state(
     if ban is not None:
         return "banned", _BAN_WORDS.get(ban, f"it failed: {ban}")
     if lane is not None and lane.position is not None:
-        return "queued", f"all its upload slots are taken; our place is {lane.position}"
+        _, estimate = _place(lane)
+        about = "" if estimate is None else f", for about {estimate:.0f} s"
+        return "queued", f"all its upload slots are taken; our place is {lane.position}{about}"
     if lane is not None and lane.partial:
         there = f"it is fetching it too and has {lane.parts} chunks of it"
         return "active", f"{there}; {lane.in_flight} asked for, {lane.served} received"

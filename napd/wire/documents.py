@@ -120,6 +120,7 @@ class SourceRow(Struct, frozen=True):
     rtt_ms: float | None
     queue_position: int | None
     why: str
+    queue_estimate_s: float | None = None
 
 
 class SourcesDocument(Struct, frozen=True):

@@ -100,9 +100,10 @@ SOURCES: dict[str, Any] = {
     "id": 3,
     "sources": [
         {"user": "ann", "peer": PEER, "state": "active", "bytes_per_s": 12_000_000.0, "rtt_ms": 0.4,
-         "queue_position": None, "why": "serves 16 chunks in flight"},
+         "queue_position": None, "why": "serves 16 chunks in flight", "queue_estimate_s": None},
         {"user": "bob", "peer": OTHER_PEER, "state": "backing_off", "bytes_per_s": 0.0, "rtt_ms": None,
-         "queue_position": 2, "why": "192.0.2.1:6699 refused; tried again in 8 s"},
+         "queue_position": 2, "why": "192.0.2.1:6699 refused; tried again in 8 s",
+         "queue_estimate_s": 12.5},
     ],
 }  # fmt: skip
 

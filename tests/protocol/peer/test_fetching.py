@@ -298,13 +298,15 @@ def test_no_more_requests_are_open_than_a_source_takes_and_the_others_follow(rig
     assert rig.source.all(wire.GetOutline) == []
     assert rig.source.all(wire.Cancel) == []
 
+    # The question about digests goes first, although it was put last.
     rig.source.say(wire.Gone(requests[0].id), wire.Chunk(requests[1].id, 1, 0))
-    assert [get.first for get in rig.source.all(wire.Get)][most:] == [most, most + 1]
+    assert len(rig.source.all(wire.GetOutline)) == 1
+    assert [get.first for get in rig.source.all(wire.Get)][most:] == [most]
     rig.session.cancel(requests[2])
     rig.source.say(wire.Cancelled(requests[2].id), wire.Error("x", "y", requests[3].id))
-    assert [get.first for get in rig.source.all(wire.Get)][most:] == [most, most + 1, most + 2, most + 3]
+    assert [get.first for get in rig.source.all(wire.Get)][most:] == [most, most + 1, most + 2]
     rig.source.say(wire.Gone(requests[4].id))
-    assert len(rig.source.all(wire.GetOutline)) == 1
+    assert [get.first for get in rig.source.all(wire.Get)][most:] == [most, most + 1, most + 2, most + 3]
     assert outline == []
 
 
@@ -429,3 +431,30 @@ def test_a_download_limit_slows_the_source_down_and_is_no_stall() -> None:
         rig.pass_time(0.5)
     assert receiver.ends == [None]
     assert 25 <= rig.clock.seconds() - started <= 35
+
+
+# --- Places --------------------------------------------------------------------------------------
+
+
+def test_an_estimate_counts_down_and_is_over_with_the_wait(rig: Rig) -> None:
+    _, receiver = rig.get()
+    rig.source.say(wire.Queued(CONTENT, 3, 20.0))
+    rig.clock.advance(5)
+    assert rig.session.position(CONTENT) == 3
+    assert rig.session.estimate_s(CONTENT) == pytest.approx(15.0)
+    # The estimate alone has changed: nothing else has to be thought over.
+    rig.source.say(wire.Queued(CONTENT, 3, 4.0))
+    assert rig.session.estimate_s(CONTENT) == pytest.approx(4.0)
+    assert receiver.events == [("place", 3)]
+    rig.clock.advance(6)
+    assert rig.session.estimate_s(CONTENT) == 0.0
+    rig.source.say(wire.Queued(CONTENT, 1))
+    assert rig.session.estimate_s(CONTENT) is None
+    rig.source.say(wire.Chunk(1, 0, 0))
+    assert rig.session.position(CONTENT) is None
+
+
+def test_a_request_carries_its_priority(rig: Rig) -> None:
+    rig.session.get(CONTENT, 0, 1, "transfer", Receiver(), 0)
+    settle(rig.clock)
+    assert rig.source.last(wire.Get).priority == 0

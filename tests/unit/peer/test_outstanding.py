@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napd.peer.outstanding import Outstanding
-from napd.wire.peer import Cancel, FromFetcher
+from napd.wire.peer import Cancel, FromFetcher, Get, GetOutline
 
 
 def test_what_is_withdrawn_before_it_was_said_never_is() -> None:
@@ -63,3 +63,20 @@ def test_the_limit_holds_and_the_order_is_kept(limit: int, acts: list[tuple[str,
     expected = [number for number in asked if number not in withdrawn]
     assert said == expected[: len(said)]
     assert len(said) == len(expected) or len(open_ones) == limit
+
+
+def test_urgent_requests_and_questions_go_before_what_was_asked_first() -> None:
+    requests = Outstanding(limit=1)
+    content = "a" * 64
+    first = GetOutline(1, content)
+    assert requests.ask(1, first) == [first]
+    low, normal, urgent, outline = (
+        Get(2, content, 0, priority=3),
+        Get(3, content, 0),
+        Get(4, content, 0, priority=0),
+        GetOutline(5, content),
+    )
+    for message in (low, normal, urgent, outline):
+        assert requests.ask(message.id, message) == []
+    said = [message for number in (1, 4, 5, 3) for message in requests.ended(number)]
+    assert said == [urgent, outline, normal, low]

@@ -99,3 +99,11 @@ def test_what_is_remembered_has_a_bound(standings: Standings) -> None:
     assert len(standings._standings) == MAX_REMEMBERED
     assert not standings.on_parole(SONG, PeerId("0"))
     assert standings.on_parole(SONG, PeerId(str(MAX_REMEMBERED)))
+
+
+@pytest.mark.parametrize(("said", "left"), [(None, REFUSAL_BAN_S), (5.0, 5.0), (0.0, 1.0), (1e9, 3600.0)])
+def test_who_says_when_to_ask_again_is_believed_within_bounds(
+    standings: Standings, said: float | None, left: float
+) -> None:
+    standings.ban(SONG, ADA, "busy", 100.0, said)
+    assert standings.ban_left_s(SONG, ADA, 100.0) == left
