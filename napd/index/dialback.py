@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -17,6 +17,7 @@ from ..net.dial import Dialler
 from ..net.identity import PublicKey
 from ..net.link import SecureLink
 from ..wire.peer import ALPN
+from .dial_turns import DialTurns
 
 #: Dials under way at once, over all peers.
 MAX_DIALS = 32
@@ -70,7 +71,7 @@ class Dialback:
         self._dialler = dialler
         self._background = background
         self._random = random
-        self._slots = DeferredSemaphore(MAX_DIALS)
+        self._turns = DialTurns(MAX_DIALS)
 
     def prove(self, peer: PeerId, candidates: Sequence[str], report: Report) -> Proof:
         """Look for this peer at all its candidates until the proof is stopped; report what is proven as it changes."""
@@ -97,7 +98,7 @@ class Dialback:
 
     async def _reaches(self, address: str, peer: PeerId) -> bool:
         """Whether this peer's key answers there. Dialling, the handshake and the good end have their own limits."""
-        await self._slots.acquire()
+        await self._turns.begin(peer)
         knock = _Knock(self._clock, peer)
         try:
             await self._dialler.dial(address, ALPN, knock.build)
@@ -106,7 +107,7 @@ class Dialback:
             return False
         finally:
             knock.end()
-            self._slots.release()
+            self._turns.end(peer)
         return knock.answered
 
 

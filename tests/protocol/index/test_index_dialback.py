@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from twisted.internet.task import deferLater
 
 from napd.index import dialback
+from napd.net.link import SecureLink
 from napd.wire import index as wire
 from tests.support.index_script import IndexScript, PeerScript, identity
 
@@ -134,3 +138,31 @@ def test_only_so_many_dials_are_under_way_at_once(index: IndexScript, monkeypatc
     index.settle()
     assert len(hanging) == dialback.MAX_DIALS + 3
     assert index.faults == []
+
+
+def test_many_logins_with_dead_addresses_do_not_keep_a_newcomer_waiting(
+    index: IndexScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dial = index.network.dial
+
+    async def dead_ones_hang(address: str, alpn: bytes, build: Callable[[], SecureLink]) -> None:
+        if address not in index.network.listening:
+            await deferLater(index.clock, 10.0)
+        await dial(address, alpn, build)
+
+    monkeypatch.setattr(index.network, "dial", dead_ones_hang)
+    crowd = []
+    for n in range(40):
+        dead = [f"203.0.113.{n}:{port}" for port in range(7001, 7009)]
+        crowd.append(index.peer(f"user{n}", f"198.51.100.{n + 1}", listens=7000, advertise=dead))
+        crowd[-1].login()
+    newcomer = listening_peer(index)
+    index.network.listening[HERE] = newcomer.identity
+    newcomer.login()
+    began = index.clock.seconds()
+    while (HERE,) not in reachable(newcomer):
+        # All of the crowd's dead addresses, 32 at a time, take two minutes.
+        assert index.clock.seconds() - began < 25
+        live(index, newcomer, 5)
+        for peer in crowd:
+            peer.say(wire.Pong())
