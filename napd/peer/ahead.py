@@ -330,7 +330,7 @@ class Ahead:
         self._asked[item.id] = flow.asked[item.id] = asked
         flow.asked_bytes += size
         self._held_bytes += size
-        asked.request = session.get(item.content, 0, 1, item.transfer, asked)
+        asked.request = session.get(item.content, 0, 1, item.transfer, asked, item.priority.rank)
 
     def _withdraw(self, asked: _Asked) -> None:
         """It is not wanted any more, or not of this source."""
