@@ -12,6 +12,8 @@ from ..net.pacing import Pacer
 
 #: Seconds that a block waits at most for others with more weight: a transfer that moves is not taken for a stall.
 PATIENCE_S = 3.0
+#: Users between two blocks, or gone, whose shares are remembered before it is looked whether that is of use.
+MAX_REMEMBERED = 64
 
 
 @define(eq=False)
@@ -31,7 +33,7 @@ class _User:
 
 
 class RateShares:
-    """In front of a pacer, which gets one block at a time."""
+    """In front of a pacer, which is asked for one block at a time."""
 
     def __init__(self, clock: IReactorTime, pacer: Pacer) -> None:
         self._clock = clock
@@ -56,29 +58,36 @@ class RateShares:
         return block.moved
 
     def _pay(self) -> None:
-        """Hand blocks to the pacer, as long as it lets them through at once."""
+        """Whose block is next is decided when the pacer lets one through: who has just sent has asked again by then."""
         if self._paying:
             return
         self._paying = True
-        while (block := self._next()) is not None:
-            paid = self._pacer.spend(block.size)
-            if not paid.called:
-                paid.addCallback(self._paid, block)
+        while any(user.blocks for user in self._users.values()):
+            may = self._pacer.spend(0)
+            if not may.called:
+                may.addCallback(self._paid)
                 return
-            _moved(block)
+            self._move_one()
         self._paying = False
 
-    def _paid(self, _: None, block: _Block) -> None:
+    def _paid(self, _: None) -> None:
         self._paying = False
-        _moved(block)
+        self._move_one()
         self._pay()
+
+    def _move_one(self) -> None:
+        block = self._next()
+        if block is not None:
+            self._pacer.delay_after(block.size)
+            block.moved.callback(None)
 
     def _next(self) -> _Block | None:
         waiting = [user for user in self._users.values() if user.blocks]
         if not waiting:
-            # Who asks next begins level with whoever was served last; what was before is settled.
-            self._users = {name: user for name, user in self._users.items() if user.start > self._start}
             return None
+        if len(self._users) > len(waiting) + MAX_REMEMBERED:
+            # Whose start is not ahead of the present one would begin level with it in any case.
+            self._users = {name: user for name, user in self._users.items() if user.blocks or user.start > self._start}
         user = min(waiting, key=lambda user: user.blocks[0].since)
         if self._clock.seconds() - user.blocks[0].since < PATIENCE_S:
             user = min(waiting, key=lambda user: user.start)
@@ -88,12 +97,7 @@ class RateShares:
         return block
 
 
-def _moved(block: _Block) -> None:
-    if not block.moved.called:
-        block.moved.callback(None)
-
-
 def _leave(user: _User, block: _Block) -> None:
-    """Nobody waits for this block any more; if the pacer has it already, it is paid for all the same."""
+    """Nobody waits for this block any more."""
     if block in user.blocks:
         user.blocks.remove(block)

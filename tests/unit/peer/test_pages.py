@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from napd.peer import fetching, haves, lane, outlet, serving, sources
+from napd.peer import bulk, fetching, haves, lane, outlet, reception, serving, slots, sources, upload_turns
 from napd.peer.addresses import LAST_BACK_OFF_S
 from napd.peer.sources import SourceState
 from napd.peer.standings import LIAR_BAN_S, MERCY_S, PAROLE_CHUNKS, REFUSAL_BAN_S
@@ -64,6 +64,10 @@ def test_figures_are_those_of_the_code() -> None:
     assert f"| 1…{wire.MAX_RUN} (1) |" in PROTOCOL
     assert f"At most {wire.MAX_HAVES} at a time" in PROTOCOL
     assert f"at most every {haves.SPACING_S:g} s" in PROTOCOL
+    assert f"a file, {slots.TURN_BYTES >> 20} MiB, {slots.TURN_S:.0f} s" in PROTOCOL
+    assert f"loses it after {bulk.STUCK_S + upload_turns.WATCH_S:.0f} s; {bulk.SLOW_S:.0f} s" in PROTOCOL
+    assert f"| {upload_turns.MAX_CONTENTS_PER_USER:,}; then `busy` |" in PROTOCOL
+    assert f"| {reception.MAX_LINKS}, {reception.MAX_LINKS_PER_HOST} |" in PROTOCOL
     assert (LIAR_BAN_S, REFUSAL_BAN_S, LAST_BACK_OFF_S) == (3600, 30, 60)
     assert "for an hour" in SOURCES
     assert "for 30 s" in SOURCES
