@@ -26,7 +26,7 @@ TURN_S = 10.0
 WHOLE_TURN_BYTES = 1 << 20
 WHOLE_TURN_S = 1.0
 LEAST_CHARGE = 1 / 64
-#: How much the newest turn counts in the average length of turns.
+#: How much the newest turn counts in the average length of turns, once there are enough.
 _NEWEST = 0.125
 #: Users that are gone whose accounts are kept: who comes back at once is not new.
 MAX_REMEMBERED = 100
@@ -84,6 +84,7 @@ class Slots(Generic[H]):
     _age: int = 0
     _contended_since: float | None = None
     _turn_s: float | None = None
+    _measured: int = 0
 
     @property
     def taken(self) -> int:
@@ -260,8 +261,9 @@ class Slots(Generic[H]):
             self._contended_since = now
 
     def _measure(self, seconds: float) -> None:
-        before = self._turn_s
-        self._turn_s = seconds if before is None else before + _NEWEST * (seconds - before)
+        self._measured += 1
+        before = self._turn_s or 0.0
+        self._turn_s = before + max(_NEWEST, 1 / self._measured) * (seconds - before)
 
 
 def _rank_and_age(wait: _Wait[H]) -> tuple[int, int]:

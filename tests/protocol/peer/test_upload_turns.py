@@ -254,7 +254,7 @@ def test_places_and_estimates_are_told_as_they_change_and_not_more_often(make: M
     assert places[-1] == 1
     estimates = [message.estimate_s for _, message in told if message.estimate_s is not None]
     assert estimates[-1] == pytest.approx(0.5, abs=0.3)
-    assert max(estimates) == pytest.approx(5.5, abs=2.0)
+    assert 2.0 < max(estimates) < 9.0
     for (at, message), (then, after) in pairwise(told):
         assert message.position != after.position or then - at >= bulk.ESTIMATE_S - 0.06
 
