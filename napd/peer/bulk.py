@@ -21,7 +21,7 @@ from .uploads import Upload, Uploads
 
 #: Seconds a slot is kept for the rest of a file, so that a fetcher between two windows does not lose its turn.
 SLOT_GRACE_S = 0.5
-#: Seconds without a byte taken, and seconds in all in which a turn's bytes were not taken, that cost a turn.
+#: Seconds in which less than a block was taken, and seconds of a turn in all in which its bytes were not, that cost it.
 STUCK_S = 9.0
 SLOW_S = 20.0
 #: Contents of a link whose places are told as soon as they change; of the others so many at a time, in turn.
