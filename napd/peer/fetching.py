@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -22,6 +22,7 @@ from ..net.link import SecureLink
 from ..net.pacing import Pacer
 from ..wire import peer as wire
 from .outstanding import Outstanding
+from .places_told import PlacesTold
 from .throughput import Throughput
 
 #: Seconds from the secured link to `admitted`.
@@ -97,15 +98,6 @@ class _ManifestRequest:
     done: Deferred[tuple[int, bytes]]
 
 
-@frozen
-class _Place:
-    """In a source's queue, as it was told."""
-
-    position: int
-    estimate_s: float | None
-    told_at: float
-
-
 @define(eq=False)
 class _Incoming:
     """Raw bytes that are on their way."""
@@ -166,7 +158,7 @@ class FetchSession:
         self._watchers: dict[int, Watcher] = {}
         self._features: frozenset[str] = frozenset()
         self._outstanding = Outstanding()
-        self._queued: dict[ContentId, _Place] = {}
+        self._queued = PlacesTold()
         self._incoming: _Incoming | None = None
         self._heard_at = 0.0
         self._progress_at = 0.0
@@ -194,15 +186,11 @@ class FetchSession:
 
     def position(self, content: ContentId) -> int | None:
         """Our place in the source's upload queue for this content, if it makes us wait."""
-        place = self._queued.get(content)
-        return None if place is None else place.position
+        return self._queued.position(content)
 
     def estimate_s(self, content: ContentId) -> float | None:
         """For how long we wait there yet, as the source expects; None if it does not say."""
-        place = self._queued.get(content)
-        if place is None or place.estimate_s is None:
-            return None
-        return max(0.0, place.told_at + place.estimate_s - self._clock.seconds())
+        return self._queued.estimate_s(content, self._clock.seconds())
 
     @property
     def doubtful(self) -> bool:
@@ -466,7 +454,7 @@ class FetchSession:
             return
         if all(other.content != request.content for other in self._gets.values()):
             # The next request for it begins anew.
-            self._queued.pop(request.content, None)
+            self._queued.is_over(request.content)
         self._measure()
         request.refused = True
         if request.left:
@@ -486,15 +474,12 @@ class FetchSession:
     def _queued_told(self, told: wire.Queued) -> None:
         content = ContentId(told.content)
         waiting = [request for request in self._gets.values() if request.content == content]
-        if waiting:
-            before = self.position(content)
-            self._queued[content] = _Place(told.position, told.estimate_s, self._clock.seconds())
-            if told.position != before:
-                for receiver in {id(request.receiver): request.receiver for request in waiting}.values():
-                    receiver.place_told(told.position)
+        if waiting and self._queued.told(told, self._clock.seconds()):
+            for receiver in {id(request.receiver): request.receiver for request in waiting}.values():
+                receiver.place_told(told.position)
 
     def _served(self, request: GetRequest) -> None:
-        if self._queued.pop(request.content, None) is not None:
+        if self._queued.is_over(request.content):
             request.receiver.place_told(None)
 
     # --- Deadlines -------------------------------------------------------------------------------
