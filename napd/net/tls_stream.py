@@ -5,8 +5,8 @@ socket, as a descriptor of the reactor's, and drives OpenSSL through memory buff
 (the reference, `napd.net.tls`) in what a byte costs, not in what is seen of it (docs/decisions/0006-body-path.md):
 
 - what comes is read 256 KiB at a time into one buffer that is kept, and decrypted straight to where the link wants it;
-- what goes is encrypted at once, 64 KiB at a time, and given to the kernel several such pieces per call;
-- in one turn of the reactor at most `TURN_BYTES` go either way, so that nobody else waits long.
+- what goes is encrypted at once, 112 KiB at a time, and given to the kernel several such pieces per call;
+- in one turn of the reactor not more than a megabyte goes either way, so that nobody else waits long.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FIRST_READ_BYTES = 16 * 1024
 LAST_READ_BYTES = 256 * 1024
 #: Bytes encrypted at once. With their TLS overhead they stay below what the allocator asks the kernel for anew each
 #: time (128 KiB): that costs more than encrypting them.
-PLAIN_BYTES = 64 * 1024
+PLAIN_BYTES = 7 * RECORD_BYTES
 CIPHER_BYTES = PLAIN_BYTES + 1024
 #: Encrypted pieces given to the kernel in one call.
 PIECES_PER_CALL = 16
@@ -48,8 +48,9 @@ SMALL_BYTES = 8 * 1024
 #: Encrypted bytes that the kernel has not taken, above which the producer is paused and below which it is resumed.
 HIGH_WATER_BYTES = 256 * 1024
 LOW_WATER_BYTES = 64 * 1024
-#: Bytes in either direction per turn of the reactor: half a millisecond's work.
-TURN_BYTES = 512 * 1024
+#: Bytes in either direction per turn of the reactor: less than a millisecond's work.
+READ_TURN_BYTES = 512 * 1024
+WRITE_TURN_BYTES = 1024 * 1024
 
 
 class _State(enum.Enum):
@@ -173,7 +174,7 @@ class TLSStream:
 
     def doRead(self) -> None:
         taken = 0
-        while taken < TURN_BYTES and self._reading:
+        while taken < READ_TURN_BYTES and self._reading:
             room = self._read_bytes
             try:
                 size = self._socket.recv_into(self._kept[:room])
@@ -322,7 +323,7 @@ class TLSStream:
 
     def _pause_producer(self) -> None:
         """Enough for this turn, or for what the other end takes: `doWrite` lets the producer go on."""
-        enough = self._unsent_bytes > HIGH_WATER_BYTES or self._turn_bytes >= TURN_BYTES
+        enough = self._unsent_bytes > HIGH_WATER_BYTES or self._turn_bytes >= WRITE_TURN_BYTES
         if enough and self._producer is not None and not self._producer_paused and self._state is not _State.GONE:
             self._producer_paused = True
             self._start_writing()
