@@ -38,6 +38,10 @@ LAST_WINDOW_BYTES = 8 << 20
 WINDOW_S = 0.5
 #: Requests that stay in the line of a source that makes us wait; the others may be asked of somebody else.
 WAITING_REQUESTS = 8
+#: Bundles at work at a time: one is written and synced while the one before it gets its names; and how many files must
+#: have come for the second.
+MAX_FLIGHTS = 2
+OVERLAP_FILES = 64
 #: Bytes asked for, or here and not in a file yet.
 MAX_HELD_BYTES = 32 << 20
 #: Downloads of the queue that are looked at, from its beginning.
@@ -111,6 +115,28 @@ class _Asked:
         self.ahead.place_told(self.flow, position)
 
 
+@define(eq=False)
+class _Flight:
+    """A bundle that is being written and named."""
+
+    parcels: Sequence[Parcel]
+    _over: bool = False
+    _waiting: list[Deferred[None]] = field(factory=list)
+
+    async def ended(self) -> None:
+        """Returns when it has ended; may be waited for by several."""
+        if not self._over:
+            over: Deferred[None] = Deferred(self._waiting.remove)
+            self._waiting.append(over)
+            await over
+
+    def end(self) -> None:
+        self._over = True
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(None)
+
+
 class Ahead:
     """A `SourceUser`. Small downloads that it `takes` have no run of their own.
 
@@ -146,8 +172,8 @@ class Ahead:
         # By the id of the download: where it is at present.
         self._asked: dict[int, _Asked] = {}
         self._came: dict[int, Parcel] = {}
-        self._landing: dict[int, Parcel] = {}
-        self._landed: Deferred[None] | None = None
+        self._landing: dict[int, _Flight] = {}
+        self._flights: list[_Flight] = []
         self._held_bytes = 0
         self._unanswered: dict[int, IDelayedCall] = {}
         self._soon: IDelayedCall | None = None
@@ -204,8 +230,8 @@ class Ahead:
 
     async def settled(self, item: Item) -> None:
         """Returns when no file of this download is at work."""
-        while item.id in self._landing and self._landed is not None:
-            await _ended(self._landed)
+        while (flight := self._landing.get(item.id)) is not None:
+            await flight.ended()
 
     async def stop(self) -> None:
         """Ask for nothing more; returns when what is being written has ended."""
@@ -216,8 +242,8 @@ class Ahead:
             timer.cancel()
         for asked in list(self._asked.values()):
             self._withdraw(asked)
-        for parcel in list(self._landing.values()):
-            await self.settled(parcel.item)
+        while self._flights:
+            await self._flights[-1].ended()
         self._leave_all()
 
     # --- The line --------------------------------------------------------------------------------
@@ -398,12 +424,19 @@ class Ahead:
     # --- Landing ---------------------------------------------------------------------------------
 
     def _land(self) -> None:
-        """Begin to write what has come, if nothing is being written: what comes meanwhile is the next bundle."""
-        if self._came and not self._landing and not self._stopped and (parcels := self._may_land()):
+        """Begin to write what has come, unless that is better done with what comes while others are written."""
+        worth_it = len(self._came) >= OVERLAP_FILES if self._flights else bool(self._came)
+        if not worth_it or len(self._flights) >= MAX_FLIGHTS or self._stopped:
+            return
+        parcels = self._may_land()
+        if parcels:
             for parcel in parcels:
                 del self._came[parcel.item.id]
-                self._landing[parcel.item.id] = parcel
-            self._landed = self._background.start("landing small downloads", self._land_bundle(parcels))
+            before = self._flights[-1] if self._flights else None
+            flight = _Flight(parcels)
+            self._flights.append(flight)
+            self._landing.update((parcel.item.id, flight) for parcel in parcels)
+            self._background.start("landing small downloads", self._land_bundle(flight, before))
 
     def _may_land(self) -> list[Parcel]:
         """Those that could be active once the ones before them are done."""
@@ -415,32 +448,38 @@ class Ahead:
                 parcels.append(parcel)
                 if len(parcels) == MAX_FILES:
                     break
-            elif item.runnable:
+            elif item.runnable and item.id not in self._landing:
                 before += 1
                 if before >= self._owner.limit:
                     break
         return parcels
 
-    async def _land_bundle(self, parcels: Sequence[Parcel]) -> None:
-        bundle = Bundle(parcels, self._disk, self._journal, self._run)
+    async def _land_bundle(self, flight: _Flight, before: _Flight | None) -> None:
+        bundle = Bundle(flight.parcels, self._disk, self._journal, self._run)
         try:
-            landed = await bundle.land(lambda item: item.runnable)
+            landed = await bundle.land(lambda item: item.runnable, None if before is None else before.ended)
             if landed:
                 await self._owner.landed(landed)
         except NapError:
             # Each meets the disk on its own, and says what is wrong with it; what has its name already is found.
-            for parcel in parcels:
+            for parcel in flight.parcels:
                 self._owner.goes_alone(parcel.item)
         else:
-            for parcel in parcels:
+            for parcel in flight.parcels:
                 self._judge(parcel)
         finally:
-            self._held_bytes -= sum(len(parcel.data) for parcel in parcels)
-            self._landing.clear()
+            for parcel in flight.parcels:
+                self._held_bytes -= len(parcel.data)
+                del self._landing[parcel.item.id]
+            self._flights.remove(flight)
+            flight.end()
         self._owner.reschedule()
 
     def _judge(self, parcel: Parcel) -> None:
         source = self._sources.source(parcel.source)
+        if parcel.partial is not None:
+            # If it was not wanted any more, its partial file is there.
+            parcel.item.new = False
         if parcel.verified:
             if source is not None:
                 self._sources.served(source)
@@ -448,13 +487,6 @@ class Ahead:
             self._owner.goes_alone(parcel.item)
         else:
             self._owner.wrong(parcel.item, parcel.source, SourceFailed("it sent a wrong chunk", code="integrity"))
-
-
-def _ended(work: Deferred[None]) -> Deferred[None]:
-    """Fires when that does, and may be waited for by several."""
-    ended: Deferred[None] = Deferred()
-    work.addCallback(lambda _: ended.callback(None))
-    return ended
 
 
 def _owes(flow: _Flow) -> tuple[bool, int]:

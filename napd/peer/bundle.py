@@ -7,7 +7,8 @@ an ordinary partial file. What blocks runs on disk threads.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from attrs import define
@@ -66,28 +67,34 @@ class Bundle:
         self._journal = journal
         self._run = run
         self._directories: dict[str, int] = {}
+        self._opening = threading.Lock()
         # What threads are at; nothing is closed under them, should nobody wait for them any more.
         self._at_work: set[object] = set()
 
-    async def land(self, wanted: Callable[[Item], bool]) -> list[Parcel]:
+    async def land(
+        self, wanted: Callable[[Item], bool], before: Callable[[], Awaitable[None]] | None = None
+    ) -> list[Parcel]:
         """Check, write, sync and journal all of them, then give them their names. Returns those that have one.
 
         :param wanted: asked before they get their names; nothing is left of those that are not.
+        :param before: waited for before they get their names: the bundle before this one has ended.
         :raises NapError: some may have their names; their journalled identity finds them, as after a crash.
         """
         try:
-            await self._run(self._open_directories)
             parts = 1 if len(self.parcels) <= FEW_FILES else PARTS
             await _all_of([self._at_work_with(self._write, self.parcels[part::parts]) for part in range(parts)])
             good = [parcel for parcel in self.parcels if parcel.verified]
             if good:
                 await self._journal.all_sealed([(parcel.item, _identity(parcel)) for parcel in good])
+            if before is not None:
+                await before()
             named = [parcel for parcel in good if wanted(parcel.item)]
             if named:
                 await self._at_work_with(self._publish, named)
             return named
         finally:
-            await self._run(self._close)
+            if self._directories:
+                await self._run(self._close)
 
     def _at_work_with(self, work: Callable[[Sequence[Parcel]], None], parcels: Sequence[Parcel]) -> Deferred[Any]:
         mark = object()
@@ -103,9 +110,11 @@ class Bundle:
 
     # --- On disk threads -------------------------------------------------------------------------
 
-    def _open_directories(self) -> None:
-        for directory in {parcel.item.directory for parcel in self.parcels}:
-            self._directories[directory] = self._disk.open_directory(directory)
+    def _directory(self, path: str) -> int:
+        with self._opening:
+            if path not in self._directories:
+                self._directories[path] = self._disk.open_directory(path)
+            return self._directories[path]
 
     def _write(self, parcels: Sequence[Parcel]) -> None:
         good = [parcel for parcel in parcels if _is_content(parcel)]
@@ -120,7 +129,7 @@ class Bundle:
             parcel.verified = True
 
     def _write_one(self, parcel: Parcel) -> None:
-        descriptor = self._disk.create_nameless(self._directories[parcel.item.directory])
+        descriptor = self._disk.create_nameless(self._directory(parcel.item.directory))
         if descriptor is None:
             parcel.partial = PartialFile(self._disk, parcel.item.directory, parcel.item.transfer)
             descriptor = self._disk.create(parcel.partial.path)
@@ -139,6 +148,7 @@ class Bundle:
             if parcel.partial is not None or not parcel.item.new:
                 # The other name of the file, or what an earlier run had begun.
                 PartialFile(self._disk, parcel.item.directory, parcel.item.transfer).remove()
+        self._let_go()
 
     def _name(self, parcel: Parcel) -> str:
         item = parcel.item
@@ -153,15 +163,16 @@ class Bundle:
         raise DiskFailed(f"every name like {item.name!r} is taken in {item.directory}")
 
     def _close(self) -> None:
-        if self._at_work:
-            return
+        if not self._at_work:
+            self._let_go()
+
+    def _let_go(self) -> None:
         for parcel in self.parcels:
             if parcel.descriptor is not None:
                 self._disk.close(parcel.descriptor)
                 parcel.descriptor = None
-        for descriptor in self._directories.values():
-            self._disk.close(descriptor)
-        self._directories.clear()
+        while self._directories:
+            self._disk.close(self._directories.popitem()[1])
 
 
 def _is_content(parcel: Parcel) -> bool:
