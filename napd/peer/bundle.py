@@ -26,7 +26,7 @@ from .queue import Item
 #: Files of a bundle: each of them is open until it has its name.
 MAX_FILES = 256
 #: Parts of a bundle that are written and synced side by side: syncs that wait together are one for the file system.
-PARTS = 4
+PARTS = 16
 #: Files that are not worth another part.
 FEW_FILES = 8
 
@@ -81,7 +81,7 @@ class Bundle:
         :raises NapError: some may have their names; their journalled identity finds them, as after a crash.
         """
         try:
-            parts = 1 if len(self.parcels) <= FEW_FILES else PARTS
+            parts = min(PARTS, -(-len(self.parcels) // FEW_FILES))
             await _all_of([self._at_work_with(self._write, self.parcels[part::parts]) for part in range(parts)])
             good = [parcel for parcel in self.parcels if parcel.verified]
             if good:

@@ -53,7 +53,7 @@ class Wanted:
 class Downloads:
     """The queue as `peer.daemon` sees it.
 
-    :param run: runs a function on a disk thread.
+    :param run: runs a function on a disk thread. :param run_bundles: on one of those for bundles, which mostly sync.
     :param now: seconds since 1970.
     :param limit: how many downloads may be active.
     :param sharing: serves to others what running downloads have; None: nothing.
@@ -69,6 +69,7 @@ class Downloads:
         journal: Journal,
         disk: Disk,
         run: Callable[..., Deferred[Any]],
+        run_bundles: Callable[..., Deferred[Any]],
         sources: SourcePool,
         discovery: Discovery,
         events: Events,
@@ -103,7 +104,7 @@ class Downloads:
             record=self._record,
             runs=self._runs,
             disk=disk,
-            run=run,
+            run=run_bundles,
             sources=sources,
             discovery=discovery,
             background=background,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import SystemRandom
 from typing import ClassVar
@@ -35,6 +35,7 @@ from ..ops.threads import Pool, Worker
 from ..ops.twistd import DaemonOptions
 from ..wire import peer as peer_wire
 from ..wire.control import PEER_METHODS
+from .bundle import PARTS
 from .control import PeerControl
 from .daemon import PeerDaemon
 from .disk import Disk
@@ -83,6 +84,7 @@ def compose(frame: Frame) -> Peer:
     identity = load_identity(values["identity"])
     disk = Disk()
     disk_pool = Pool(clock, "disk", DISK_THREADS)
+    bundle_pool = Pool(clock, "bundle", PARTS)
     journal_worker = Worker(clock, "journal")
     connection = open_database(database_path(frame.state), SCHEMA, events=events)
     journal = Journal(connection, journal_worker)
@@ -161,6 +163,7 @@ def compose(frame: Frame) -> Peer:
         journal=journal,
         disk=disk,
         run=disk_pool.run,
+        run_bundles=bundle_pool.run,
         sources=sources,
         discovery=discovery,
         events=events,
@@ -186,7 +189,7 @@ def compose(frame: Frame) -> Peer:
         up=up,
         down=down,
     )
-    return Peer(frame, daemon, discovery, sharing, listening, disk_pool, journal_worker).begin()
+    return Peer(frame, daemon, discovery, sharing, listening, [disk_pool, bundle_pool], journal_worker).begin()
 
 
 @frozen
@@ -198,7 +201,7 @@ class Peer:
     discovery: IndexClient
     sharing: PartialSharing
     listening: Listening
-    disk_pool: Pool
+    disk_pools: Sequence[Pool]
     journal_worker: Worker
 
     def begin(self) -> Peer:
@@ -247,7 +250,8 @@ class Peer:
         await self.daemon.shares.stop()
         await self.daemon.journal.close()
         await self.journal_worker.stop()
-        await self.disk_pool.stop()
+        for pool in self.disk_pools:
+            await pool.stop()
 
     async def _add_shares(self) -> None:
         for share in self.frame.values["share"]:

@@ -333,6 +333,7 @@ class Node:
             journal=journal,
             disk=self.disk,
             run=work.run,
+            run_bundles=work.run,
             sources=self.sources,
             discovery=self.discovery,
             events=events,
