@@ -131,6 +131,11 @@ class SecureLink(TwistedProtocol):
             self.transport.registerProducer(self._outflow, True)
         return self._outflow.drained()
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How much the other end has not taken yet: whether it takes anything shows when this falls. 0 if unknown."""
+        return int(getattr(self.transport, "unsent_bytes", 0))
+
     def pause_reading(self) -> None:
         self.transport.pauseProducing()
 

@@ -37,7 +37,10 @@ class Stream(Protocol):
 
     def resumeProducing(self) -> None: ...
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
-        """It is paused when more is written than is taken, and resumed when there is room again."""
+        """It is paused when more is written than is taken, and resumed when there is room again.
+
+        One with `unsent_bytes` tells how much of it has not been taken yet.
+        """
 
     def unregisterProducer(self) -> None: ...
 

@@ -12,7 +12,10 @@ socket, as a descriptor of the reactor's, and drives OpenSSL through memory buff
 from __future__ import annotations
 
 import enum
+import fcntl
 import socket
+import sys
+import termios
 from collections.abc import Callable
 from typing import Any
 
@@ -112,6 +115,16 @@ class TLSStream:
     def getPeer(self) -> IAddress:
         peer: IAddress = self._tcp.getPeer()
         return peer
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written and the other end's kernel has not acknowledged: ours may hold megabytes of it."""
+        try:
+            held = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):
+            # It is closed.
+            return 0
+        return self._unsent_bytes + int.from_bytes(held, sys.byteorder)
 
     def write(self, data: bytes | memoryview) -> None:
         if self._state is _State.HANDSHAKING:

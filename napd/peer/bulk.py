@@ -21,7 +21,7 @@ from .uploads import Upload, Uploads
 
 #: Seconds a slot is kept for the rest of a file, so that a fetcher between two windows does not lose its turn.
 SLOT_GRACE_S = 0.5
-#: Seconds in which less than a block was taken, and seconds of a turn in all in which its bytes were not, that cost it.
+#: Seconds without a byte taken, and seconds in all in which a turn's bytes were not taken, that cost a turn.
 STUCK_S = 9.0
 SLOW_S = 20.0
 #: Contents of a link whose places are told as soon as they change; of the others so many at a time, in turn.
@@ -72,7 +72,9 @@ class BulkAnswers:
         self._told: dict[ContentId, tuple[Place, float]] = {}
         self._told_until = 0
         self._slot_grace: IDelayedCall | None = None
+        # Since when what was sent waits to be taken; how much was left at the last look, and since when it is so much.
         self._unread_since: float | None = None
+        self._unread: tuple[int, float] = (0, 0.0)
         self._unread_s = 0.0
 
     def __len__(self) -> int:
@@ -204,11 +206,15 @@ class BulkAnswers:
         self._unread_s = 0.0
 
     def lets_us_wait(self) -> bool:
-        """Whether so little is taken that others should have the slot."""
-        if self._unread_since is None:
+        """Whether so little is taken that others should have the slot. Looked at every second while they wait."""
+        link = self._outlet.link
+        if self._unread_since is None or link is None:
             return False
-        stuck = self._clock.seconds() - self._unread_since
-        return stuck >= STUCK_S or self._unread_s + stuck >= SLOW_S
+        now = self._clock.seconds()
+        left, since = self._unread
+        if link.unsent_bytes != left:
+            left, since = self._unread = link.unsent_bytes, now
+        return now - max(since, self._unread_since) >= STUCK_S or now - self._unread_since + self._unread_s >= SLOW_S
 
     def tell_places(self, place: Callable[[int], Place]) -> bool:
         contents = self.contents()

@@ -57,18 +57,39 @@ class Outlet:
         return over
 
     async def drained(self, link: SecureLink) -> None:
-        """Returns when the link takes more; it is cut off if that takes too long."""
+        """Returns when the link takes more; it is cut off if the other end takes nothing for too long."""
         drained = link.drained()
         if drained.called:
             return
-        late = self._clock.callLater(UNREAD_S, link.abort, TimedOut("the other end does not read what it asked for"))
+        patience = _Patience(self._clock, link)
         try:
             await drained
         finally:
-            if late.active():
-                late.cancel()
+            patience.end()
 
     def hang_up(self, last: wire.Bye | None) -> None:
         """In the middle of a chunk without the last word."""
         if self.link is not None:
             self.link.hang_up(None if self._in_chunk else last)
+
+
+class _Patience:
+    """Cuts a link off whose other end takes nothing for `UNREAD_S`. A slow reader of a big block is no deaf one."""
+
+    def __init__(self, clock: IReactorTime, link: SecureLink) -> None:
+        self._clock = clock
+        self._link = link
+        self._unsent = link.unsent_bytes
+        self._look = clock.callLater(UNREAD_S, self._look_again)
+
+    def _look_again(self) -> None:
+        unsent = self._link.unsent_bytes
+        if unsent < self._unsent:
+            self._unsent = unsent
+            self._look = self._clock.callLater(UNREAD_S, self._look_again)
+        else:
+            self._link.abort(TimedOut("the other end does not read what it asked for"))
+
+    def end(self) -> None:
+        if self._look.active():
+            self._look.cancel()

@@ -72,6 +72,10 @@ class MemoryTransport:
         """`LineReceiver` asks before it takes the next line."""
         return self.closing
 
+    @property
+    def unsent_bytes(self) -> int:
+        return len(self.written)
+
     def getPeerCertificate(self) -> _Certificate:
         return _Certificate(self.other.identity.certificate)
 

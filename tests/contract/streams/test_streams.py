@@ -198,6 +198,30 @@ async def test_who_does_not_read_is_not_written_to_without_end(eventually: Event
         await eventually(lambda: client.lost)
 
 
+async def test_what_the_other_end_has_not_taken_shows_where_it_can(eventually: Eventually) -> None:
+    async with serving(greets=False) as server:
+        client = await dial(server.port)
+        await eventually(lambda: client.keys and server.user.keys)
+        client.link.pause_reading()
+        sender = server.user.link
+        known = hasattr(sender.transport, "unsent_bytes")
+        sent = 0
+
+        def stuffed() -> bool:
+            nonlocal sent
+            if sender.drained().called:
+                sender.send_raw(bytes(1 << 20))
+                sent += 1
+            return (sender.unsent_bytes > 0 or not known) and not sender.drained().called
+
+        await eventually(stuffed)
+        client.link.expect_raw(sent << 20)
+        client.link.resume_reading()
+        await eventually(lambda: len(client.raw) == sent << 20 and sender.unsent_bytes == 0)
+        client.link.hang_up()
+        await eventually(lambda: client.lost and server.user.lost)
+
+
 async def test_who_breaks_the_protocol_is_cut_off(eventually: Eventually) -> None:
     async with serving() as server:
         client = await dial(server.port)

@@ -378,3 +378,22 @@ def test_an_upload_is_told_once_with_what_was_sent(rig: Rig) -> None:
     (started,), (finished,) = rig.node.events("upload.started"), rig.node.events("upload.finished")
     assert started.fields["transfer"] == finished.fields["transfer"] == "transfer-1"
     assert finished.fields["bytes"] == 2 * MIB + 7
+
+
+def test_who_reads_slowly_what_it_asked_for_is_not_cut_off(rig: Rig) -> None:
+    fetcher = rig.admitted()
+    take = fetcher.link.dataReceived
+
+    def one_piece(data: bytes) -> None:
+        fetcher.link.pause_reading()
+        take(data)
+
+    fetcher.link.dataReceived = one_piece  # type: ignore[method-assign]
+    fetcher.get(1, rig.three, 0, 1)
+    for _ in range(40):
+        rig.pass_time(UNREAD_S / 20, UNREAD_S / 20)
+        fetcher.link.resume_reading()
+    assert fetcher.lost is None
+    fetcher.link.pause_reading()
+    rig.pass_time(2 * UNREAD_S + 1)
+    assert fetcher.lost is not None
