@@ -176,6 +176,7 @@ class TLSStream:
 
     def unregisterProducer(self) -> None:
         self._producer = None
+        self._producer_paused = False
 
     # --- For the reactor -------------------------------------------------------------------------
 
@@ -285,9 +286,8 @@ class TLSStream:
 
     def _read_on(self) -> None:
         if self._reading and self._state is not _State.GONE:
-            self._take_in()
-        if self._reading and self._state is not _State.GONE:
             self._reactor.addReader(self)
+            self._take_in()
 
     def _say_close(self) -> None:
         try:

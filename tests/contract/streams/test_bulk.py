@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,46 @@ async def test_a_run_that_the_other_end_breaks_off_is_lost(how: str, tmp_path: P
         await serving_it
     assert client.raw == b"abcdefghij"
     assert [error.code for error in client.lost] == ["unreachable"]
+
+
+async def test_who_hangs_up_while_its_sender_is_paused_leaves_the_reactor_in_peace(
+    tmp_path: Path, eventually: Eventually
+) -> None:
+    """Nobody is there any more to be told to go on, and the other end takes its time to let go."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.load_cert_chain(pem(CLIENT, tmp_path))
+    context.set_alpn_protocols(["nap-peer/1"])
+    released = threading.Event()
+
+    def visit(port: int) -> int:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as plain, context.wrap_socket(plain) as secured:
+            heard = 0
+            while piece := secured.recv(1 << 16):
+                heard += len(piece)
+            released.wait(10)
+            return heard
+
+    async with serving(greets=False) as server:
+        visiting = deferToThread(visit, server.port)
+        await eventually(lambda: server.users and server.user.keys)
+        link = server.user.link
+        link.drained()
+        said = 0
+        while link.drained().called:
+            link.send_raw(BLOCK)
+            said += len(BLOCK)
+        link.hang_up()
+        try:
+            await eventually(lambda: link.transport not in reactor.getWriters())
+            await deferLater(reactor, 0.05, lambda: None)
+            assert link.transport not in reactor.getWriters()
+            assert not server.user.lost
+        finally:
+            released.set()
+        assert await visiting == said
+        await eventually(lambda: server.user.lost)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl's s_client makes new keys on request")
