@@ -28,7 +28,7 @@ from .rates import RateMeter
 from .upload_turns import Holder, UploadTurns, user_of
 
 #: Bytes handed to a link at once: few enough for others to have their turn, many enough not to be felt.
-BLOCK_BYTES = CHUNK_BYTES
+BLOCK_BYTES = 256 * 1024
 #: Chunks from this size on are read into a buffer that is used again.
 BUFFERED_BYTES = 256 * 1024
 #: Under a limit everybody who is served gets a block this often, so that nobody takes it for a stall.
