@@ -3,6 +3,7 @@
 # make bench   what a transfer costs on this machine (prints a table, writes bench.json)
 # make bench-transfer   the same job beside nginx and curl, libtorrent and magic-wormhole, with what is aimed at
 # make simulate SEEDS=1000   swarms on a virtual clock, each decided by its seed (FIRST=… begins elsewhere)
+# make crash N=1000      a downloader killed N times; power cuts and disk faults at N file operations each
 # make lint    ruff and mypy
 # make clean   remove what these made
 #
@@ -14,10 +15,11 @@ BIN := $(VENV)/bin
 ARGS :=
 SEEDS := 200
 FIRST := 1
+N := 1000
 
 BASELINES := $(VENV)/baselines
 
-.PHONY: demo test bench bench-transfer simulate lint clean help
+.PHONY: demo test bench bench-transfer simulate crash lint clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -37,6 +39,10 @@ bench-transfer: $(VENV)/.installed $(BASELINES)/.installed
 
 simulate: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
+
+crash: $(VENV)/.installed-test
+	CRASH_KILLS=$(N) CRASH_CUTS=50 CRASH_SEEDS=$$(($(N) / 50 + 1)) CRASH_FAULTS=$(N) \
+		$(BIN)/python -m pytest -s tests/faults/test_many_kills.py tests/faults/test_power_cut.py tests/faults/test_disk_faults.py $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

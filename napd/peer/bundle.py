@@ -147,7 +147,7 @@ class Bundle:
         for parcel in parcels:
             if parcel.partial is not None or not parcel.item.new:
                 # The other name of the file, or what an earlier run had begun.
-                PartialFile(self._disk, parcel.item.directory, parcel.item.transfer).remove()
+                PartialFile(self._disk, parcel.item.directory, parcel.item.transfer).drop()
         self._let_go()
 
     def _name(self, parcel: Parcel) -> str:

@@ -79,9 +79,9 @@ class Disk:
                 raise
 
     def open_directory(self, path: str) -> int:
-        """With parents, made if they are not there."""
+        """With parents, made for good if they are not there."""
         with _told(path):
-            os.makedirs(path, exist_ok=True)
+            durable.make_directory(path)
             return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def create_nameless(self, directory: int) -> int | None:

@@ -260,7 +260,7 @@ def foreign(root: Path, *, make: bool = False) -> None:
 
 
 def without_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file system can only rename: files get their names by `renameat2`, which is an `os.rename` here."""
+    """The file system can only rename, and has no nameless files: names come by `renameat2`, an `os.rename` here."""
 
     def no_link(source: Any, target: Any, **more: Any) -> None:
         raise OSError(errno.EPERM, "no hard links here")
@@ -276,6 +276,7 @@ def without_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "link", no_link)
     monkeypatch.setattr("napd.peer.disk._renameat2", rename)
+    monkeypatch.setattr(Disk, "create_nameless", lambda disk, directory: None)
 
 
 # --- What must be so -----------------------------------------------------------------------------

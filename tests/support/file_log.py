@@ -94,6 +94,7 @@ class FileLog:
     directories: set[int] = field(factory=set)
     _names: dict[str, int] = field(factory=dict)
     _descriptors: dict[int, int] = field(factory=dict)
+    _places: dict[int, str] = field(factory=dict)
     _last: int = _ROOT
     #: Writes that no sync has confirmed, and those that a failed sync lost.
     _dirty: dict[int, list[tuple[int, bytes]]] = field(factory=dict)
@@ -131,11 +132,13 @@ class FileLog:
         self._last += 1
         self._names[path] = self._last
         if os.path.lexists(path):
-            status = os.lstat(path)
-            if stat.S_ISDIR(status.st_mode):
-                self.directories.add(self._last)
-            self.identities[self._last] = FileIdentity(status.st_dev, status.st_ino)
+            self._identify(self._last, os.lstat(path))
         return self._last
+
+    def _identify(self, file: int, status: os.stat_result) -> None:
+        if stat.S_ISDIR(status.st_mode):
+            self.directories.add(file)
+        self.identities[file] = FileIdentity(status.st_dev, status.st_ino)
 
     def _entry(self, path: str, file: int | None) -> tuple[int, str, int | None]:
         directory, _, name = path.rpartition("/")
@@ -172,8 +175,24 @@ class FileLog:
             text = os.path.abspath(os.fsdecode(path))
             return text if self.watches(text) else None
 
+        def below(directory: int | None, path: Any) -> str | None:
+            """The path that a call means which is given a directory's descriptor."""
+            if directory is None:
+                return watched(path)
+            return f"{self._places[directory]}/{os.fsdecode(path)}" if directory in self._places else None
+
+        def open_nameless(path: Any, flags: int, mode: int, directory: int) -> int:
+            self._may_fail("open")
+            descriptor = int(real["open"](path, flags, mode, dir_fd=directory))
+            self._last += 1
+            self._descriptors[descriptor] = self._last
+            self._identify(self._last, os.fstat(descriptor))
+            return descriptor
+
         def open_(path: Any, flags: int, mode: int = 0o777, **more: Any) -> int:
-            name = watched(path)
+            if flags & os.O_TMPFILE == os.O_TMPFILE and more.get("dir_fd") in self._places:
+                return open_nameless(path, flags, mode, more["dir_fd"])
+            name = below(more.get("dir_fd"), path)
             if name is None:
                 return int(real["open"](path, flags, mode, **more))
             assert not flags & os.O_TRUNC, "this way to truncate is not recorded"
@@ -182,10 +201,12 @@ class FileLog:
                 self._may_fail("open")
             descriptor = int(real["open"](path, flags, mode, **more))
             self._descriptors[descriptor] = self._made(name) if new else self._file(name)
+            self._places[descriptor] = name
             return descriptor
 
         def close(descriptor: int) -> None:
             self._descriptors.pop(descriptor, None)
+            self._places.pop(descriptor, None)
             real["close"](descriptor)
 
         def pwrite(descriptor: int, data: Any, offset: int) -> int:
@@ -268,13 +289,15 @@ class FileLog:
             return remove
 
         def link(source: Any, target: Any, **more: Any) -> None:
-            names = watched(source), watched(target)
-            if names[1] is not None and not os.path.lexists(names[1]):
+            name = below(more.get("dst_dir_fd"), target)
+            if name is not None and not os.path.lexists(name):
                 self._may_fail("link")
             real["link"](source, target, **more)
-            if names[0] is not None and names[1] is not None:
-                self._names[names[1]] = self._file(names[0])
-                self.entries.append(Entry((self._entry(names[1], self._file(names[0])),)))
+            if name is not None:
+                held = os.fspath(source).removeprefix("/proc/self/fd/")
+                file = self._descriptors[int(held)] if held.isdigit() else self._file(os.path.abspath(source))
+                self._names[name] = file
+                self.entries.append(Entry((self._entry(name, file),)))
 
         def rename(source: Any, target: Any, **more: Any) -> None:
             names = watched(source), watched(target)
