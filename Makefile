@@ -4,6 +4,7 @@
 # make bench-transfer   the same job beside nginx and curl, libtorrent and magic-wormhole, with what is aimed at
 # make simulate SEEDS=1000   swarms on a virtual clock, each decided by its seed (FIRST=… begins elsewhere)
 # make crash N=1000      a downloader killed N times; power cuts and disk faults at N file operations each
+# make integrity FILES=10000   files from sources and over a wire of which one in 1,000 pieces is wrong
 # make lint    ruff and mypy
 # make clean   remove what these made
 #
@@ -16,10 +17,11 @@ ARGS :=
 SEEDS := 200
 FIRST := 1
 N := 1000
+FILES := 10000
 
 BASELINES := $(VENV)/baselines
 
-.PHONY: demo test bench bench-transfer simulate crash lint clean help
+.PHONY: demo test bench bench-transfer simulate crash integrity lint clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -43,6 +45,10 @@ simulate: $(VENV)/.installed-test
 crash: $(VENV)/.installed-test
 	CRASH_KILLS=$(N) CRASH_CUTS=50 CRASH_SEEDS=$$(($(N) / 50 + 1)) CRASH_FAULTS=$(N) \
 		$(BIN)/python -m pytest -s tests/faults/test_many_kills.py tests/faults/test_power_cut.py tests/faults/test_disk_faults.py $(ARGS)
+
+integrity: $(VENV)/.installed-test
+	INTEGRITY_FILES=$(FILES) INTEGRITY_ONE_IN=1000 INTEGRITY_END_S=1800 \
+		$(BIN)/python -m pytest -s tests/faults/test_integrity.py $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

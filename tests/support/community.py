@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.support.chaos import ChaosProxy
 from tests.support.processes import IndexProcess, Outcome, PeerProcess, Processes
 from tests.support.waiting import until
 
@@ -78,8 +79,24 @@ class FlippingPeer(PeerProcess):
         return [sys.executable, "-m", "tests.support.flipping_peer", *super().command()[1:]]
 
 
-def flipping_peer(processes: Processes, name: str, index: IndexProcess) -> FlippingPeer:
-    """Not started yet."""
-    peer = FlippingPeer(processes.folder / name, index=f"{index.address}#{index.id}")
+def flipping_peer(processes: Processes, name: str, index: IndexProcess, one_in: int = 1) -> FlippingPeer:
+    """Of so many chunks it sends one that is wrong. Not started yet."""
+    env = {"FLIP_ONE_IN": str(one_in), "FLIP_SEED": name}
+    peer = FlippingPeer(processes.folder / name, index=f"{index.address}#{index.id}", env=env)
+    processes.keep(peer)
+    return peer
+
+
+class HiddenPeer(PeerProcess):
+    """Can be reached at the address that it advertises, and there alone: it listens where nobody is told to look."""
+
+    def command(self) -> list[str]:
+        return [part.replace("interface=127.0.0.1", "interface=127.0.0.2") for part in super().command()]
+
+
+def behind(processes: Processes, proxy: ChaosProxy, name: str, index: IndexProcess) -> HiddenPeer:
+    """A peer that others reach through `proxy` only, which has to be told its address. Not started yet."""
+    folder = processes.folder / name
+    peer = HiddenPeer(folder, "--advertise", proxy.address, index=f"{index.address}#{index.id}")
     processes.keep(peer)
     return peer

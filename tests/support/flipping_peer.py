@@ -1,11 +1,14 @@
-"""A `nappeer` whose disk reads have one bit wrong in every chunk it uploads: what a lying or broken peer looks like.
+"""A `nappeer` whose disk reads have one bit wrong: what a lying or broken peer looks like.
 
-Run as ``python -m tests.support.flipping_peer`` with twistd's arguments.
+Run as ``python -m tests.support.flipping_peer`` with twistd's arguments. One in `FLIP_ONE_IN` (an environment
+variable; 1) of the chunks that it uploads is wrong.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from random import Random
 
 from twisted.scripts.twistd import run
 
@@ -14,9 +17,14 @@ from napd.peer.disk import Disk
 
 
 class FlippingDisk(Disk):
+    one_in = int(os.environ.get("FLIP_ONE_IN", "1"))
+    rng = Random(os.environ.get("FLIP_SEED", "1"))
+
     def read_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
         size = super().read_into(descriptor, buffer, offset)
-        if size:
+        if size and self.rng.randrange(self.one_in) == 0:
+            # Past the log, which takes `sys.stderr` over.
+            os.write(2, b"flipped\n")
             buffer[size // 2] ^= 1
         return size
 

@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 import msgspec
 from attrs import define, field, frozen
 
+from napctl.client import Client
+
 ROOT = Path(__file__).resolve().parents[2]
 #: Seconds that a daemon may take to be ready, on a busy machine.
 READY_S = 30.0
@@ -190,6 +192,10 @@ class DaemonProcess:
         """`napctl --json …` against this daemon."""
         return napctl("--socket", str(self.socket), "--json", *arguments, timeout=timeout, cwd=self.folder, stdin=stdin)
 
+    def call(self, method: str, **params: Any) -> Any:
+        """The same without a process of its own, for those who ask often: a method of the control socket."""
+        return control(self.socket, method, **params)
+
     def stop_for_good(self) -> None:
         """Whatever its condition: gone afterwards."""
         if not self._begun:
@@ -311,6 +317,12 @@ class Processes:
         if start:
             daemon.start()
         return daemon
+
+
+def control(socket: Path, method: str, **params: Any) -> Any:
+    """Ask a daemon over its control socket."""
+    with Client(str(socket), READY_S) as client:
+        return json.loads(client.call(method, params))
 
 
 def napctl(

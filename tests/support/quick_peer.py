@@ -11,9 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from napctl.client import Client
 from napd.errors import NapError
-from tests.support.processes import ROOT, environment, twistd
+from tests.support.processes import ROOT, control, environment, twistd
 
 #: Seconds that a start may take on a busy machine.
 START_S = 20.0
@@ -89,8 +88,7 @@ class QuickPeer:
                 raise Gone(f"wait status {status}")
 
     def call(self, method: str, **params: Any) -> Any:
-        with Client(str(self.folder / "state" / "control.sock"), START_S) as client:
-            return json.loads(client.call(method, params))
+        return control(self.folder / "state" / "control.sock", method, **params)
 
     def queue(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.call("queue.list")["downloads"]
