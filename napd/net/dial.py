@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from attrs import field, frozen
+from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.protocol import Factory
 
 from ..errors import Misuse, Unreachable
@@ -47,6 +48,9 @@ class TLSDialler:
         factory = stream_client_factory(self.identity, alpn, Factory.forProtocol(build), self._kept)
         try:
             await endpoint.connect(factory)
+        except ConnectingCancelledError as error:
+            # Nobody waits for it any more, which is no fault of anybody's.
+            raise CancelledError from error
         except (ConnectError, DNSLookupError, OSError, ValueError) as error:
             raise Unreachable(f"{address} does not answer: {error}") from error
 
