@@ -65,6 +65,7 @@ class BulkAnswers:
         self._lines: tuple[deque[_Run], ...] = tuple(deque() for _ in range(wire.LEAST_URGENT + 1))
         self._runs_of: Counter[ContentId] = Counter()
         self._order: list[ContentId] | None = None
+        self._entered = False
         self._serving = False
         self._waiting = False
         # The file that the present turn is for, once it has begun.
@@ -123,8 +124,15 @@ class BulkAnswers:
         self._told.clear()
         self._order = None
 
+    def enter(self) -> bool:
+        """The user is known now; False if it has too many links already."""
+        self._entered = self._turns.enter(self)
+        return self._entered
+
     def left(self) -> None:
         """The link is gone."""
+        if self._entered:
+            self._turns.leave(self)
         if self._slot_grace is not None and self._slot_grace.active():
             self._slot_grace.cancel()
         self._uploads.left(self)

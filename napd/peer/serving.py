@@ -132,9 +132,16 @@ class ServeSession:
         except Denied as error:
             self._hang_up(wire.Bye(error.code, error.message))
             return
-        first, self._claims = self._claims is None, claims
+        before, self._claims = self._claims, claims
+        if before is not None and before.account != claims.account:
+            # What it has asked for stands in another user's line.
+            self._hang_up(wire.Bye("bad_ticket", "the ticket is of another account than before: connect anew"))
+            return
         self._bulk.claims = claims
-        if first:
+        if before is None:
+            if not self._bulk.enter():
+                self._hang_up(wire.Bye("limit", "this user has too many connections"))
+                return
             self._set_deadline(IDLE_S, "idle")
             self._outlet.say(wire.Admitted())
 

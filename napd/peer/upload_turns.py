@@ -30,7 +30,9 @@ TELL_AT_ONCE = 16
 WATCH_S = 1.0
 #: Contents that all connections of one user may have asked for and not got.
 MAX_CONTENTS_PER_USER = 2000
-#: What who has more is told: seconds to wait, if turns take so long that a tenth of it is done then.
+#: Connections of one user: a peer needs one, and a user may have several peers.
+MAX_LINKS_PER_USER = 64
+#: What who has asked for more is told: seconds to wait, if turns take so long that a tenth of it is done then.
 RETRY_AFTER_S = (5.0, 300.0)
 
 DEFAULT_WEIGHT = 1.0
@@ -67,6 +69,7 @@ class UploadTurns:
         self._granted: deque[Holder] = deque()
         self._handing_out = False
         self._contents: Counter[str] = Counter()
+        self._links: Counter[str] = Counter()
         self._told_at = float("-inf")
         self._teller: IDelayedCall | None = None
         self._untold = False
@@ -129,6 +132,22 @@ class UploadTurns:
         return max(known, default=DEFAULT_WEIGHT)
 
     # --- What may wait ---------------------------------------------------------------------------
+
+    def enter(self, holder: Holder) -> bool:
+        """Whether its user may have one more connection; if so, `leave` ends it."""
+        user = user_of(holder)
+        if self._links[user] >= MAX_LINKS_PER_USER:
+            name = "" if holder.claims is None else holder.claims.user
+            self._events.emit("limit.hit", limit="peer.user_links", peer=holder.peer, user=name)
+            return False
+        self._links[user] += 1
+        return True
+
+    def leave(self, holder: Holder) -> None:
+        user = user_of(holder)
+        self._links[user] -= 1
+        if not self._links[user]:
+            del self._links[user]
 
     def take_on(self, holder: Holder) -> float | None:
         """One more content is asked for by this connection: None if there is room, else in how many seconds."""

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from napd.errors import Unreachable
 from napd.model import ContentId
 from napd.peer import bulk, slots, upload_turns
 from napd.wire import peer as wire
 from tests.support.memory import settle
-from tests.support.scripted_peer import ScriptedPeer
+from tests.support.scripted_peer import HELLO, ScriptedPeer
 from tests.support.serving_rig import MIB, Rig, data_of
 
 Make = Callable[..., Rig]
@@ -424,4 +425,29 @@ def test_who_has_asked_for_too_much_is_told_when_to_come_back(make: Make, monkey
     assert len(two.all(wire.Busy)) == 1
     rig.node.uploads.turns.set_limit(1)
     rig.until(lambda: not rig.node.uploads.totals().queued)
+    assert rig.node.uploads.turns.contents() == 0
+
+
+def test_one_user_has_only_so_many_connections_from_wherever(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload_turns, "MAX_LINKS_PER_USER", 3)
+    rig = make()
+    first, *_ = (rig.admitted("bob") for _ in range(3))
+    one_more = rig.connect()
+    one_more.say(HELLO["fetch"], wire.Ticket(rig.ticket(one_more, "bob")))
+    assert one_more.last(wire.Bye).code == "limit"
+    assert one_more.lost is not None
+    assert rig.node.events("limit.hit")[0].fields["limit"] == "peer.user_links"
+    rig.admitted("cyd")
+    first.link.abort(Unreachable("gone"))
+    rig.pass_time(1)
+    rig.admitted("bob")
+
+
+def test_a_connection_stays_with_the_account_that_it_was_admitted_with(make: Make) -> None:
+    rig = make(slots=0)
+    fetcher = rig.admitted("bob")
+    fetcher.get(1, rig.small)
+    fetcher.say(wire.Ticket(rig.ticket(fetcher, "cyd")))
+    assert fetcher.last(wire.Bye).code == "bad_ticket"
+    assert fetcher.lost is not None
     assert rig.node.uploads.turns.contents() == 0

@@ -67,7 +67,7 @@ def test_figures_are_those_of_the_code() -> None:
     assert f"a file, {slots.TURN_BYTES >> 20} MiB, {slots.TURN_S:.0f} s" in PROTOCOL
     assert f"loses it after {bulk.STUCK_S + upload_turns.WATCH_S:.0f} s; {bulk.SLOW_S:.0f} s" in PROTOCOL
     assert f"| {upload_turns.MAX_CONTENTS_PER_USER:,}; then `busy` |" in PROTOCOL
-    assert f"| {reception.MAX_LINKS}, {reception.MAX_LINKS_PER_HOST} |" in PROTOCOL
+    assert f"| {reception.MAX_LINKS}, {reception.MAX_LINKS_PER_HOST}, {upload_turns.MAX_LINKS_PER_USER} |" in PROTOCOL
     assert (LIAR_BAN_S, REFUSAL_BAN_S, LAST_BACK_OFF_S) == (3600, 30, 60)
     assert "for an hour" in SOURCES
     assert "for 30 s" in SOURCES
