@@ -76,15 +76,21 @@ class Events:
         kind = EVENTS.get(event)
         if kind is None or not fields.keys() <= _FIELDS[event]:
             raise LocalProtocolError(f"event {event} with {sorted(fields)} is not in the catalogue")
-        # A traceback keeps its line ends; its lines are clean already.
-        kept = {k: v if k == "traceback" else _clean(v) for k, v in fields.items() if v is not None}
+        kept = {}
+        for name, value in fields.items():
+            # Most are short text or a number; thousands a second may pass here.
+            if type(value) is str and value.isprintable() and len(value) <= MAX_FIELD:
+                kept[name] = value
+            elif value is not None:
+                # A traceback keeps its line ends; its lines are clean already.
+                kept[name] = value if name == "traceback" else _clean(value)
         said = Event(
-            id=self._next_id,
-            time=self._now(),
-            level=kind.level,
-            event=event,
-            message=printable(message or kind.meaning, MAX_FIELD),
-            fields=kept,
+            self._next_id,
+            self._now(),
+            kind.level,
+            event,
+            printable(message, MAX_FIELD) if message else kind.meaning,
+            kept,
         )
         self._next_id += 1
         self._remembered.append(said)

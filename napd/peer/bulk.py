@@ -87,6 +87,9 @@ class BulkAnswers:
             self._order = list(dict.fromkeys(run.content for line in self._lines for run in line))
         return self._order
 
+    def wants(self, content: ContentId) -> bool:
+        return content in self._runs_of
+
     def ask(self, get: wire.Get) -> bool:
         """Whether `serve` has to be started for it."""
         content = ContentId(get.content)

@@ -49,6 +49,9 @@ class Holder(Protocol):
     def contents(self) -> Sequence[ContentId]:
         """What is asked for and not sent yet, each once, in the order in which it will be sent."""
 
+    def wants(self, content: ContentId) -> bool:
+        """Whether that is among them."""
+
     def turn_began(self) -> None: ...
     def tell_places(self, place: Callable[[int], Place]) -> bool:
         """It waits; `place` tells where its n-th content stands. Returns whether there is more to tell soon."""
@@ -187,6 +190,11 @@ class UploadTurns:
         """Those who wait, in the order of their turns, with the places of their contents."""
         places = self._places()
         return [(holder, _of(places, holder)) for holder in places.holders()]
+
+    @property
+    def contended(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._turns)
 
     def contents(self) -> int:
         """How many wait or are being sent, in all."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Protocol
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -25,6 +26,7 @@ from .disk import Disk
 from .permissions import may_fetch
 from .rate_shares import RateShares
 from .rates import RateMeter
+from .read_ahead import MAX_FILES, ReadAhead
 from .upload_turns import Holder, UploadTurns, user_of
 
 #: Bytes handed to a link at once: few enough for others to have their turn, many enough not to be felt.
@@ -36,6 +38,11 @@ BLOCK_S = 0.5
 LEAST_BLOCK_BYTES = 64
 #: Seconds without a request after which an upload that has not sent everything counts as finished.
 IDLE_UPLOAD_S = 10.0
+#: Seconds that what was found for somebody counts as found, and how many such things are remembered.
+FOUND_S = 1.0
+MAX_FOUND = 4096
+#: Contents of a connection that are looked at for what may be read ahead.
+MAX_NEXT = 3 * MAX_FILES
 
 
 class Shared(Protocol):
@@ -67,7 +74,7 @@ class Library(Protocol):
 
 @define(eq=False)
 class Upload:
-    """One content on its way to one connection. `passes` counts bytes; a descriptor stays open while it is in use."""
+    """One content on its way to one connection."""
 
     content: ContentId
     transfer: str
@@ -75,7 +82,8 @@ class Upload:
     peer: str
     name: str
     size: int
-    descriptor: int
+    #: All of it, if that is one chunk; otherwise a descriptor to read it with.
+    source: memoryview | int
     has: Callable[[int], bool]
     started: float
     active_at: float
@@ -111,6 +119,8 @@ class Uploads:
         self._rate_shares = RateShares(clock, pacer)
         self.turns = turns
         self._sessions: dict[Holder, dict[ContentId, Upload]] = {}
+        self._read_ahead: dict[Holder, ReadAhead] = {}
+        self._found: dict[tuple[ContentId, Claims], tuple[Shared, float]] = {}
         self._meter = RateMeter()
         self._buffers = Buffers(CHUNK_BYTES)
 
@@ -125,9 +135,19 @@ class Uploads:
             raise
 
     def find(self, content: ContentId, claims: Claims) -> Shared | None:
-        """A listing of the content that this asker may fetch; unknown and not allowed look the same."""
+        """A listing of the content that this asker may fetch; unknown and not allowed look the same.
+
+        What was found is taken to be so for a second: a small content is looked up several times in a row.
+        """
+        now = self._clock.seconds()
+        shared, at = self._found.get((content, claims), (None, now))
+        if shared is not None and now - at < FOUND_S:
+            return shared
         for shared in self._library.find(content):
             if may_fetch(claims, [shared.audience]):
+                if len(self._found) >= MAX_FOUND:
+                    self._found.clear()
+                self._found[content, claims] = shared, now
                 return shared
         return None
 
@@ -138,6 +158,7 @@ class Uploads:
         """The connection is gone."""
         for upload in self._sessions.pop(holder, {}).values():
             self._finish(upload)
+        self._read_ahead.pop(holder, None)
         self.turns.release(holder)
 
     # --- Bytes -----------------------------------------------------------------------------------
@@ -155,9 +176,9 @@ class Uploads:
         shared = self.find(content, claims)
         if shared is None:
             raise LookupError(content)
-        descriptor = await self._open(shared)
+        source = await self._source(holder, claims, content, shared)
         if self._sessions.get(holder) is not uploads:
-            await self._on_disk_thread(os.close, descriptor)
+            await self._close(source)
             raise LookupError(content)
         now = self._clock.seconds()
         upload = Upload(
@@ -167,15 +188,37 @@ class Uploads:
             peer=holder.peer,
             name=shared.name,
             size=shared.size,
-            descriptor=descriptor,
+            source=source,
             has=shared.has,
             started=now,
             active_at=now,
         )
         uploads[content] = upload
         self._events.emit("upload.started", transfer=transfer, content=content, user=upload.user, peer=upload.peer)
-        self._clock.callLater(IDLE_UPLOAD_S, self._finish_idle, holder, upload)
+        if isinstance(source, int):
+            self._clock.callLater(IDLE_UPLOAD_S, self._finish_idle, holder, upload)
         return upload
+
+    async def _source(self, holder: Holder, claims: Claims, content: ContentId, shared: Shared) -> memoryview | int:
+        """:raises LookupError, DiskFailed: it is not to be had."""
+        if shared.size > CHUNK_BYTES or not shared.has(0):
+            return await self._open(shared)
+        ahead = self._read_ahead.get(holder)
+        if ahead is None:
+            ahead = self._read_ahead[holder] = ReadAhead(self._clock, self._disk, self._run)
+        # Who is about to pass the slot on keeps nothing in memory meanwhile.
+        others = () if self.turns.contended else self._next_small(holder, claims)
+        data = await ahead.take(content, shared, others)
+        if data is None:
+            raise LookupError(content)
+        return data
+
+    def _next_small(self, holder: Holder, claims: Claims) -> Iterator[tuple[ContentId, Shared]]:
+        """What this connection asks for after what is being sent to it, as far as that is of one chunk."""
+        for content in islice(holder.contents(), 1, MAX_NEXT):
+            shared = self.find(content, claims)
+            if shared is not None and shared.size <= CHUNK_BYTES and shared.has(0):
+                yield content, shared
 
     def _open(self, shared: Shared) -> Deferred[int]:
         """A descriptor; if nobody waits for it any more when it is there, it is closed again."""
@@ -196,12 +239,14 @@ class Uploads:
 
     def read(self, upload: Upload, chunk: int) -> Deferred[memoryview]:
         """One chunk's bytes, from a disk thread; short if the file has shrunk. Fails with `NoSuchThing`: not here."""
+        if isinstance(upload.source, memoryview):
+            return succeed(upload.source)
         if not upload.has(chunk):
             return fail(NoSuchThing(f"{upload.name} has no chunk {chunk} yet"))
         size = chunk_bytes(upload.size, chunk)
         # A small one takes no whole buffer: of those, many may be under way.
         buffer = self._buffers.take()[:size] if size >= BUFFERED_BYTES else memoryview(bytearray(size))
-        return self._run(self._read, upload.descriptor, buffer, chunk * CHUNK_BYTES)
+        return self._run(self._read, upload.source, buffer, chunk * CHUNK_BYTES)
 
     def _read(self, descriptor: int, buffer: memoryview, offset: int) -> memoryview:
         """On a disk thread."""
@@ -235,8 +280,9 @@ class Uploads:
     def run_ended(self, holder: Holder, upload: Upload) -> None:
         """One request is answered: with the last of them, and the whole content sent, the upload is over."""
         uploads = self._sessions.get(holder, {})
-        whole = upload.bytes_sent >= upload.size and upload.content not in holder.contents()
-        if whole and uploads.get(upload.content) is upload:
+        # Of one chunk nothing more is sent, whether it has been or was cancelled.
+        whole = upload.bytes_sent >= upload.size or isinstance(upload.source, memoryview)
+        if whole and not holder.wants(upload.content) and uploads.get(upload.content) is upload:
             del uploads[upload.content]
             self._finish(upload)
 
@@ -245,14 +291,14 @@ class Uploads:
         if uploads.get(upload.content) is not upload:
             return
         idle = self._clock.seconds() - upload.active_at
-        if idle >= IDLE_UPLOAD_S and upload.content not in holder.contents():
+        if idle >= IDLE_UPLOAD_S and not holder.wants(upload.content):
             del uploads[upload.content]
             self._finish(upload)
         else:
             self._clock.callLater(max(1.0, IDLE_UPLOAD_S - idle), self._finish_idle, holder, upload)
 
     def _finish(self, upload: Upload) -> None:
-        self._on_disk_thread(os.close, upload.descriptor).addErrback(lambda _: None)
+        self._close(upload.source).addErrback(lambda _: None)
         self._events.emit(
             "upload.finished",
             transfer=upload.transfer,
@@ -303,6 +349,9 @@ class Uploads:
         for holder in list(self._sessions):
             holder.close()
         self.turns.stop()
+
+    def _close(self, source: memoryview | int) -> Deferred[None]:
+        return self._on_disk_thread(os.close, source) if isinstance(source, int) else succeed(None)
 
     def _on_disk_thread(self, work: Callable[..., Any], *args: object) -> Deferred[Any]:
         return self._run(work, *args)
