@@ -21,10 +21,11 @@ from ..discovery.interface import Holder, Holders
 from ..errors import NapError, SourceFailed
 from ..model import DownloadState, PeerId
 from .bundle import MAX_FILES, Bundle, Parcel
-from .crew import PATIENCE_S, Conduct
+from .crew import CRAWL, LOOK_S, PATIENCE_S, Conduct
 from .disk import Disk
 from .fetching import GetRequest
 from .journal import Journal
+from .lane import UNKNOWN_S
 from .prospects import Prospects
 from .queue import Item, Queue
 from .sources import Source, SourcePool, SourceState
@@ -80,6 +81,7 @@ class _Flow:
     asked: dict[int, _Asked] = field(factory=dict)
     asked_bytes: int = 0
     waiting: bool = False
+    crawling: bool = False
 
     def room(self) -> bool:
         """A quarter of the window at a time: requests go out, and are heard, several together."""
@@ -89,6 +91,18 @@ class _Flow:
         if self.waiting:
             return len(self.asked) < WAITING_REQUESTS
         return len(self.asked) < MAX_REQUESTS and self.asked_bytes < self.window
+
+    @property
+    def slow(self) -> bool:
+        """It makes us wait in its queue, owes something and sends nothing, or crawls."""
+        session = self.source.session
+        return self.waiting or self.crawling or (session is not None and session.doubtful)
+
+    @property
+    def pace(self) -> float | None:
+        """Bytes per second that it gives; None while that is not known."""
+        session = self.source.session
+        return None if session is None else session.throughput.per_s()
 
     def low(self) -> bool:
         return len(self.asked) <= MAX_REQUESTS * 3 // 4 and self.asked_bytes <= self.window * 3 // 4
@@ -177,6 +191,7 @@ class Ahead:
         self._held_bytes = 0
         self._unanswered: dict[int, IDelayedCall] = {}
         self._soon: IDelayedCall | None = None
+        self._look: IDelayedCall | None = None
         self._review_due = False
         self._stopped = False
 
@@ -195,15 +210,20 @@ class Ahead:
 
     def started(self, item: Item) -> None:
         """Its turn has come."""
+        self._stop_waiting(item)
         if self._prospects.holders(item.content) is None:
             self._unanswered[item.id] = self._clock.callLater(ANSWER_S, self._not_answered, item)
 
     def holders_changed(self, item: Item, found: Holders) -> None:
+        self._stop_waiting(item)
+        if item.id not in self._asked:
+            self._review_soon()
+
+    def _stop_waiting(self, item: Item) -> None:
+        """Discovery has answered, or its turn has come once more, as it does after a pause."""
         timer = self._unanswered.pop(item.id, None)
         if timer is not None:
             timer.cancel()
-        if item.id not in self._asked:
-            self._review_soon()
 
     def review(self) -> None:
         """Look at the queue again: what is next, what is not wanted any more."""
@@ -236,8 +256,9 @@ class Ahead:
     async def stop(self) -> None:
         """Ask for nothing more; returns when what is being written has ended."""
         self._stopped = True
-        if self._soon is not None and self._soon.active():
-            self._soon.cancel()
+        for call in (self._soon, self._look):
+            if call is not None and call.active():
+                call.cancel()
         for timer in self._unanswered.values():
             timer.cancel()
         for asked in list(self._asked.values()):
@@ -357,6 +378,28 @@ class Ahead:
         flow.asked_bytes += size
         self._held_bytes += size
         asked.request = session.get(item.content, 0, 1, item.transfer, asked, item.priority.rank)
+        if self._look is None:
+            self._look = self._clock.callLater(LOOK_S, self._look_at_all)
+
+    def _look_at_all(self) -> None:
+        """Every now and then: what a slow source was asked for is asked of somebody else who has room for it."""
+        self._look = None if not self._asked else self._clock.callLater(LOOK_S, self._look_at_all)
+        for flow in self._flows.values():
+            flow.crawling = any(_crawls(flow, beside=other) for other in self._flows.values() if other.room())
+        for asked in [asked for asked in self._asked.values() if asked.flow.slow]:
+            if self._is_to_be_had_elsewhere(asked):
+                self._withdraw(asked)
+                self._review_soon()
+
+    def _is_to_be_had_elsewhere(self, asked: _Asked) -> bool:
+        """Now; a holder that nobody has dialled yet is dialled for that."""
+        found = self._prospects.holders(asked.item.content)
+        for holder in () if found is None else found.holders:
+            if self._promises(asked.item, holder):
+                flow = self._flows.get(holder.peer) or self._join(holder)
+                if flow is not asked.flow and flow.room() and not flow.slow:
+                    return True
+        return False
 
     def _withdraw(self, asked: _Asked) -> None:
         """It is not wanted any more, or not of this source."""
@@ -490,4 +533,12 @@ class Ahead:
 
 
 def _owes(flow: _Flow) -> tuple[bool, int]:
-    return flow.waiting, flow.asked_bytes
+    return flow.slow, flow.asked_bytes
+
+
+def _crawls(flow: _Flow, *, beside: _Flow) -> bool:
+    """Far slower than this other one; our own limit slows all down."""
+    session = flow.source.session
+    if flow is beside or flow.pace is None or session is None or session.throttled:
+        return False
+    return flow.pace < CRAWL * (CHUNK_BYTES / UNKNOWN_S if beside.pace is None else beside.pace)

@@ -150,7 +150,7 @@ class Lane:
         if session is None or self.room < run_length:
             return False
         most = min(most, self.room, run_length, MAX_RUN)
-        run = picker.take(self, most, below, self._sooner, swarm=swarm, partial=self.partial)
+        run = picker.take(self, most, below, self.sooner, swarm=swarm, partial=self.partial)
         if run is None:
             return False
         first, count = run
@@ -166,7 +166,7 @@ class Lane:
         """Whether it can be asked for one more run."""
         return self.room >= self._run_length(picker)
 
-    def _sooner(self, other: object, chunk: int) -> float:
+    def sooner(self, other: object, chunk: int) -> float:
         """By how many seconds this lane should beat another one that was asked for this chunk."""
         return other.eta_s(chunk) - 1.25 * self.next_eta_s if isinstance(other, Lane) else 0.0
 

@@ -46,9 +46,16 @@ class Learning:
 
     def learn_outline(self, lane: Lane, lanes: Iterable[Lane]) -> None:
         """Ask for size and digests, with the first group's along; a content of one chunk needs neither."""
-        # One that makes us wait does not keep others from being asked.
-        busy = any(not other.waits and (other.asking or other.in_flight) for other in lanes)
-        if busy or lane.waits or lane.asking or self._received.unjournalled or lane.source.session is None:
+        # One that makes us wait does not keep others from being asked; one that is slow, a single other one.
+        busy = [other for other in lanes if not other.waits and (other.asking or other.in_flight)]
+        hedges = len(busy) == 1 and not busy[0].asking and lane.sooner(busy[0], 0) > 0.0
+        if (
+            (busy and not hedges)
+            or lane.waits
+            or lane.asking
+            or self._received.unjournalled
+            or lane.source.session is None
+        ):
             return
         if self.size_claim is not None and self.size_claim <= CHUNK_BYTES:
             lane.ask_blind()

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
+from napd.errors import DiskFailed
 from napd.peer.disk import Disk
 from tests.simulation.clock import ProcessClock
 
@@ -78,7 +79,11 @@ class UnsyncedDisk(Disk):
         os.fstat(descriptor)
 
     def sync_directory(self, path: str) -> None:
-        os.stat(path)
+        if not os.path.isdir(path):
+            raise DiskFailed(f"{path}: there is no such directory")
+
+    def begin_sync(self, descriptor: int) -> None:
+        os.fstat(descriptor)
 
 
 def descriptors_in(directory: Path) -> dict[int, str]:

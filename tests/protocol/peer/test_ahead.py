@@ -214,6 +214,44 @@ def test_a_source_that_goes_is_replaced(pair: Pair) -> None:
     assert [saved(item) for item in items] == [leaf(n) for n in range(60)]
 
 
+def test_what_waits_in_one_sources_line_is_asked_of_another_that_comes_later(pair: Pair) -> None:
+    """Found by simulation (seed 131): a source that makes everybody wait kept them for ever."""
+    pair.ada.uploads.set_slots(0)
+    contents = pair.leaves(5)
+    items = pair.get(*contents)
+    run_until(pair.clock, lambda: pair.ada.uploads.totals().queued > 0)
+    eve = pair.node("eve")
+    pair.leaves(5, eve)
+    pair.town.tell()
+    pair.finish(items, seconds=5.0)
+    assert [saved(item) for item in items] == [leaf(n) for n in range(5)]
+
+
+def test_a_source_that_crawls_is_not_waited_for(pair: Pair) -> None:
+    eve = pair.node("eve")
+    data = Random(3).randbytes(CHUNK_BYTES - 1)
+    pair.ada.up.set_rate(4_000)
+    contents = [node.library.add("leaf0", data) for node in (pair.ada, eve)]
+    items = pair.get(contents[0])
+    pair.finish(items, seconds=8.0)
+    assert saved(items[0]) == data
+
+
+def test_discovery_that_does_not_answer_is_waited_for_anew_in_each_turn(pair: Pair) -> None:
+    """Found by simulation (seed 34): the first turn's time was up in the second."""
+    (content,) = pair.leaves(1)
+    pair.bob.discovery.tell = lambda contents: None
+    (item,) = pair.get(content)
+    run_until(pair.clock, lambda: item.state is DownloadState.ACTIVE)
+    pair.clock.advance(1.0)
+    pair.bob.do(pair.bob.downloads.pause([item]))
+    pair.bob.do(pair.bob.downloads.resume([item]))
+    pair.clock.advance(2.5)
+    assert item.state is DownloadState.ACTIVE
+    pair.clock.advance(1.0)
+    assert item.state is DownloadState.WAITING
+
+
 def test_the_only_source_gone_they_wait_and_go_on_when_it_returns(pair: Pair) -> None:
     pair.ada.up.set_rate(20_000)
     items = pair.get(*pair.leaves(60))
