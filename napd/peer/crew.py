@@ -220,6 +220,7 @@ class Crew:
         for lane in self.lanes.values():
             session = lane.source.session
             lane.doubt(session is not None and session.doubtful)
+            lane.looks += 1
         self._find_crawlers()
         self.feed_all()
         self.judge()

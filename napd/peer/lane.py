@@ -80,6 +80,8 @@ class Lane:
     served: int = 0
     #: Asked for the outline or a group of digests, which has not come.
     asking: bool = False
+    #: Looks at it (`crew.LOOK_S` apart) since then.
+    looks: int = 0
     meter: RateMeter = field(factory=RateMeter)
     _window: int = FIRST_WINDOW
     _requests: dict[int, GetRequest] = field(factory=dict)

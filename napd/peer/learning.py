@@ -15,6 +15,9 @@ from ..model import ContentId
 from .lane import Lane
 from .received import Received
 
+#: Looks after which a manifest that has not come is asked of another source, too.
+LATE_LOOKS = 5
+
 #: Raw bytes with what stands in their header: (size, group digests) or (0, chunk digests).
 _Answer = Deferred[tuple[int, bytes]]
 
@@ -48,7 +51,7 @@ class Learning:
         """Ask for size and digests, with the first group's along; a content of one chunk needs neither."""
         # One that makes us wait does not keep others from being asked; one that is slow, a single other one.
         busy = [other for other in lanes if not other.waits and (other.asking or other.in_flight)]
-        hedges = len(busy) == 1 and not busy[0].asking and lane.sooner(busy[0], 0) > 0.0
+        hedges = len(busy) == 1 and (_is_late(busy[0]) if busy[0].asking else lane.sooner(busy[0], 0) > 0.0)
         if (
             (busy and not hedges)
             or lane.waits
@@ -60,7 +63,7 @@ class Learning:
         if self.size_claim is not None and self.size_claim <= CHUNK_BYTES:
             lane.ask_blind()
             return
-        lane.asking = True
+        lane.asking, lane.looks = True, 0
         outline = lane.source.session.outline(self._content)
         group = lane.source.session.group(self._content, 0)
         # If the outline fails, so does this, and nobody waits for it.
@@ -88,11 +91,12 @@ class Learning:
                 self._loading = True
                 self._background.start("loading digests", self._load_group(group))
             return
-        if lane.source.session is None or any(other.asking and not other.waits for other in lanes):
+        asked = [other for other in lanes if other.asking and not other.waits]
+        if lane.source.session is None or lane.asking or not all(map(_is_late, asked)):
             return
-        lane.asking = True
-        asked = lane.source.session.group(self._content, group)
-        self._background.start("learning digests", self._take_group(lane, group, asked))
+        lane.asking, lane.looks = True, 0
+        answer = lane.source.session.group(self._content, group)
+        self._background.start("learning digests", self._take_group(lane, group, answer))
 
     async def _take_group(self, lane: Lane, group: int, asked: _Answer) -> None:
         try:
@@ -118,3 +122,8 @@ class Learning:
         """A link that broke is the pool's matter; a refusal or a lie is this lane's."""
         if lane.source.session is not None and lane.source.session.alive:
             self._owner.lane_failed(lane, SourceFailed(error.message, code=error.code))
+
+
+def _is_late(lane: Lane) -> bool:
+    """What is a moment's work elsewhere waits behind something big on its link."""
+    return lane.looks >= LATE_LOOKS
