@@ -424,6 +424,9 @@ class Ahead:
     def came(self, asked: _Asked, data: bytes | memoryview) -> None:
         self._forget(asked)
         flow, item, size = asked.flow, asked.item, len(data)
+        if flow.waiting:
+            # It was told for something that is not wanted of it any more.
+            self.place_told(flow, None)
         now = self._clock.seconds()
         flow.source.meter.add(size, now)
         enough = max(FIRST_WINDOW_BYTES, int(flow.source.meter.per_s(now) * WINDOW_S))

@@ -58,8 +58,6 @@ class LaneOwner(Protocol):
 class Lane:
     """A `Receiver` of chunks from one source, and a `Watcher` of what it has.
 
-    `position` is our place in its queue while it makes us wait.
-
     `doubtful`: it owes and sends nothing. `crawling`: far slower than the best. `alone`: on parole, one chunk at once.
     """
 
@@ -67,7 +65,6 @@ class Lane:
     source: Source
     content: ContentId
     transfer: str
-    position: int | None = None
     doubtful: bool = False
     crawling: bool = False
     alone: bool = False
@@ -86,6 +83,7 @@ class Lane:
     _window: int = FIRST_WINDOW
     _requests: dict[int, GetRequest] = field(factory=dict)
     _picker: Picker | None = None
+    _position: int | None = None
     _watch: int | None = None
     _refusals: int = 0
 
@@ -95,6 +93,11 @@ class Lane:
     def in_flight(self) -> int:
         """Chunks that it was asked for and that are still wanted of it."""
         return sum(request.left for request in self._requests.values())
+
+    @property
+    def position(self) -> int | None:
+        """Our place in its queue while it makes us wait for something that is still wanted of it."""
+        return self._position if self.in_flight else None
 
     @property
     def waits(self) -> bool:
@@ -158,7 +161,7 @@ class Lane:
         first, count = run
         self._picker = picker
         request = session.get(self.content, first, count, self.transfer, self, self.owner.rank)
-        self._requests[request.id] = request
+        self._take_on(request)
         return True
 
     def _run_length(self, picker: Picker) -> int:
@@ -178,8 +181,14 @@ class Lane:
         if session is None:
             return False
         request = session.get(self.content, 0, 1, self.transfer, self, self.owner.rank)
-        self._requests[request.id] = request
+        self._take_on(request)
         return True
+
+    def _take_on(self, request: GetRequest) -> None:
+        if not self.in_flight:
+            # A place that was told for what is not wanted any more says nothing about this.
+            self._position = None
+        self._requests[request.id] = request
 
     def stop(self) -> None:
         """Nothing more is wanted of this source for this download."""
@@ -340,6 +349,6 @@ class Lane:
 
     def place_told(self, position: int | None) -> None:
         before = self.waits
-        self.position = position
+        self._position = position
         self._waits_since(before)
         self.owner.lane_moved(self)

@@ -41,7 +41,13 @@ def play(seed: int, lines: int = 60) -> Outcome:
         if "log_failure" in event:
             unhandled.append(event["log_failure"].getTraceback())
 
+    def collected(what: sys.UnraisableHookArgs) -> None:
+        # A coroutine of a process that was killed would still clean up behind itself; a real one is not asked.
+        if "ignored GeneratorExit" not in str(what.exc_value):
+            unhandled.append(f"{what.err_msg} {what.object}: {what.exc_value}")
+
     globalLogPublisher.addObserver(observe)
+    before, sys.unraisablehook = sys.unraisablehook, collected
     try:
         run.play()
         # Failures that nobody handled are told when the collector finds them.
@@ -51,6 +57,7 @@ def play(seed: int, lines: int = 60) -> Outcome:
     except Exception:
         failure = traceback.format_exc()[-6_000:]
     finally:
+        sys.unraisablehook = before
         globalLogPublisher.removeObserver(observe)
     took = time.monotonic() - began
     return Outcome(

@@ -62,6 +62,7 @@ class SimIndex:
         self.faults: list[str] = []
         self.process: ProcessClock = world.process("index")
         self.process.kill()
+        self.serving = False
         self._seed = seed
         self._runs = 0
         numbers = count(1)
@@ -98,18 +99,21 @@ class SimIndex:
         housekeeping = Housekeeping(process, self._now, store, services.presence, services.catalogues)
         self.background.start("housekeeping", housekeeping.run())
         self.network.listen(process, self.host, PORT, self.identity, {wire.ALPN: self._visited})
+        self.serving = True
 
     def _visited(self, host: str, port: int) -> SecureLink | None:
         address = IPv4Address("TCP", host, port)
         return self.doorway.buildProtocol(address) if self.doorway.admits(address) else None
 
     def kill(self, *, silently: bool = False) -> None:
+        self.serving = False
         self.network.deaf(self.host, PORT)
         self.process.kill()
         self.network.die(self.process, silently=silently)
 
     async def stop(self) -> None:
         """As `IndexDaemon.stop`."""
+        self.serving = False
         self.network.deaf(self.host, PORT)
         self.doorway.end_all("shutdown", "the index is shutting down")
         try:

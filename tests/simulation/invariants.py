@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from napd.content.digest import GROUP_CHUNKS
@@ -11,6 +11,7 @@ from napd.model import DownloadState
 from napd.ops.events import Event
 from napd.peer.partial import PARTIAL_DIRECTORY
 from tests.simulation.contents import by_id
+from tests.simulation.index import SimIndex
 from tests.simulation.peers import SimPeer
 from tests.simulation.processes import descriptors_in
 
@@ -75,6 +76,19 @@ def at_rest(peer: SimPeer, deleted: set[int]) -> Iterator[str]:
             yield from _is_saved(item.path, item.content, item.id)
     yield from _no_partial_data(peer)
     yield from nothing_open(peer)
+
+
+def index_knows(index: SimIndex, peers: Sequence[SimPeer]) -> Iterator[str]:
+    """What the index says of each peer is what the peer offers, and nobody has parts of anything any more."""
+    presence = index.services.presence
+    for peer in peers:
+        online = presence.by_user(peer.user)
+        if online is None:
+            yield f"the index does not know that {peer.user} is online"
+        elif not online.addresses:
+            yield f"the index does not know where {peer.user} is"
+        elif online.listings != len(peer.library.files):
+            yield f"the index knows {online.listings} files of {peer.user}, who has {len(peer.library.files)}"
 
 
 def _is_saved(path: str | None, content: str, number: int) -> Iterator[str]:

@@ -18,10 +18,12 @@ from random import Random
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from napd.background import Background
 from napd.model import DownloadState, Priority
 from napd.ops.events import Event
+from napd.peer.partial import PARTIAL_DIRECTORY
 from napd.wire import peer as peer_wire
 from tests.simulation import invariants
 from tests.simulation.clock import ProcessClock, World
@@ -43,6 +45,10 @@ SETTLED_S = 6.0
 MENDED_S = 400.0
 #: Virtual seconds in which everything that is idle is closed and forgotten.
 REST_S = 90.0
+#: Virtual seconds within which a daemon stops in good order, with a disk that takes seconds now and then.
+STOPPED_S = 20.0
+#: Events per virtual second and process, at most, while nothing happens: heartbeats, and looks at them.
+IDLE_EVENTS_PER_S = 25.0
 #: Real seconds that one run may take at the very most.
 MAX_REAL_S = 60.0
 
@@ -70,6 +76,7 @@ class Run:
     director: ProcessClock = field(init=False)
     _directory: Path = field(init=False)
     _deleted: set[tuple[str, int]] = field(factory=set)
+    _tidied: set[str] = field(factory=set)
     contents: list[Content] = field(factory=list)
     _out_of_order: dict[str, dict[int, float]] = field(factory=dict)
     _leeches: list[Leech] = field(factory=list)
@@ -77,7 +84,7 @@ class Run:
 
     def __attrs_post_init__(self) -> None:
         self.chance = Random(self.seed)
-        self.chaos_s = self.chance.choice([5.0, 20.0, 40.0, 60.0])
+        self.chaos_s = self.chance.choice([5.0, 10.0, 20.0, 40.0, 60.0])
         self.director = self.world.process("chaos")
         self.network = Network(self.world, Random(self.seed + 1), self._wire_said)
 
@@ -89,7 +96,7 @@ class Run:
             self._run_for(self.chaos_s)
             self._mend()
             self._until_everything_arrived()
-            self._run_for(REST_S)
+            self._rest()
             for peer in self.peers:
                 deleted = {number for user, number in self._deleted if user == peer.user}
                 self._check(peer, invariants.at_rest(peer, deleted))
@@ -112,7 +119,7 @@ class Run:
             self.liars.append(liar)
             self._note(f"{liar.user} {liar.vice}")
         self.network.heard_get = self._get_heard
-        contents = chance.sample(pool(), chance.randint(2, 7))
+        contents = chance.sample(pool(), chance.randint(2, 8))
         for content in contents:
             self.trace.names[content.id] = content.name.removesuffix(".bin").replace(" ", "")
             holders = chance.sample(self.peers, chance.choice([1, 1, 2, 3]) if len(self.peers) > 3 else 1)
@@ -127,7 +134,7 @@ class Run:
             self.operators[peer.user] = Operator(peer, Random(chance.random()), self.problems.append)
             wanted = [content for content in contents if content.id not in peer.library.files]
             chance.shuffle(wanted)
-            for content in wanted[: chance.randint(1, 5)]:
+            for content in wanted[: chance.randint(1, 6)]:
                 at = chance.choice([0.0, 0.0, 1.0, chance.uniform(0, self.chaos_s)])
                 self.director.callLater(at, self._get, peer, content, chance.choice([None, None, *Priority]))
         self.contents = contents
@@ -141,7 +148,7 @@ class Run:
             name,
             self._directory / name,
             seed=self.seed,
-            rate=self.chance.choice([1e6, 3e6, 10e6, 50e6]),
+            rate=self.chance.choice([300e3, 1e6, 3e6, 20e6]),
             limit=self.chance.choice([1, 2, 3, 3]),
             slots=self.chance.choice([1, 2, 8, 8]),
             share_partial=self.chance.random() < 0.8,
@@ -167,6 +174,9 @@ class Run:
             (self._part_hosts, 0.6),
             (self._kill_a_peer, 0.8),
             (self._power_off, 0.3),
+            (self._restart_a_peer, 0.3),
+            (self._stop_the_index, 0.2),
+            (self._lose_partial_data, 0.2),
             (self._restart_the_index, 0.3),
             (self._slow_a_host, 0.5),
             (self._command, 3.0),
@@ -223,6 +233,43 @@ class Run:
             self._note(f"starts {peer.user}")
             peer.host.up = True
             peer.start()
+
+    def _restart_a_peer(self) -> None:
+        """In good order, whatever it is at."""
+        peer = self.chance.choice(self.peers)
+        if peer.running and peer.online:
+            self._note(f"stops {peer.user}")
+            self._stop(peer, lambda: self.director.callLater(0.5, self._raise, peer))
+
+    def _stop(self, daemon: SimPeer | SimIndex, then: Callable[[], object]) -> None:
+        """It has to end within seconds; then the process ends."""
+        process = daemon.process
+
+        def over(result: object) -> None:
+            if late.active():
+                late.cancel()
+            if isinstance(result, Failure):
+                self.problems.append(f"{process.name} cannot stop: {result.getTraceback()}")
+            if not process.dead:
+                daemon.kill()
+                then()
+
+        late = process.callLater(STOPPED_S, lambda: self.problems.append(f"{process.name} does not stop"))
+        Deferred.fromCoroutine(daemon.stop()).addBoth(over)
+
+    def _stop_the_index(self) -> None:
+        if self.index.running and self.index.serving:
+            self._note("stops the index")
+            self._stop(self.index, lambda: self.director.callLater(self.chance.choice([0.1, 5.0]), self._raise_index))
+
+    def _lose_partial_data(self) -> None:
+        """Somebody tidies up while a peer is down."""
+        peer = self.chance.choice(self.peers)
+        if not peer.running:
+            for path in sorted(peer.directory.rglob(f"{PARTIAL_DIRECTORY}/*")):
+                self._note(f"removes a partial file of {peer.user}")
+                self._tidied.add(peer.user)
+                path.unlink()
 
     def _restart_the_index(self) -> None:
         if not self.index.running:
@@ -296,6 +343,9 @@ class Run:
             host.recover()
         self._raise_index()
         for peer in self.peers:
+            if peer.running and not peer.online:
+                # It was about to stop.
+                peer.kill()
             self._raise(peer)
             self.operators[peer.user].settle_down(limit=3, slots=8)
             for content in self.contents:
@@ -310,6 +360,17 @@ class Run:
             if self.world.seconds() > give_up_at:
                 raise Broken(f"not finished {MENDED_S:.0f} s after everything was mended: {'; '.join(left)}")
             self._run_for(LOOK_S)
+
+    def _rest(self) -> None:
+        """Everything that is idle is closed, and then next to nothing happens."""
+        self._run_for(REST_S)
+        before = self.world.handled
+        self._run_for(20.0)
+        per_s = (self.world.handled - before) / 20.0 / (len(self.peers) + len(self.liars) + 1)
+        if per_s > IDLE_EVENTS_PER_S:
+            raise Broken(f"{per_s:.0f} events a second and process while nothing happens")
+        for problem in invariants.index_knows(self.index, self.peers):
+            raise Broken(problem)
 
     def _unfinished(self) -> list[str]:
         return [
@@ -388,7 +449,7 @@ class Run:
         peer = next((peer for peer in self.peers if peer.user == host), None)
         if peer is not None:
             wrong = invariants.not_asked_again(peer._connection, asked.content, asked.first, asked.count)
-            if wrong is not None:
+            if wrong is not None and peer.user not in self._tidied:
                 self.problems.append(f"{host}: {wrong}")
 
     def _note(self, what: str) -> None:

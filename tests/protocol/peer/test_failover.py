@@ -236,3 +236,21 @@ def test_the_only_source_returns_with_a_new_connection_while_the_old_one_is_dead
     swarm.until(lambda: item.state is DownloadState.ACTIVE and item.bytes_received > before, seconds=SOON_S)
     swarm.finish(item)
     assert saved(item) == data
+
+
+def test_a_place_told_for_what_is_not_wanted_any_more_keeps_nothing_waiting(swarm: Swarm) -> None:
+    """Found by simulation (seed 34): the source was thought to make us wait for ever, and never asked again."""
+    ada, cyd = swarm.node("ada"), swarm.node("cyd")
+    data = data_of(3 * MIB)
+    content = ada.library.add("file.bin", data)
+    ada.uploads.set_slots(0)
+    (item,) = cyd.get(content)
+    swarm.until(lambda: (lane := lane_of(cyd, item, ada)) is not None and lane.position == 1)
+    lane = lane_of(cyd, item, ada)
+    assert lane is not None
+    lane.trim()
+    ada.uploads.set_slots(8)
+
+    swarm.finish(item, seconds=20.0)
+
+    assert saved(item) == data
