@@ -222,6 +222,10 @@ class FetchSession:
         priority: int = wire.NORMAL,
     ) -> GetRequest:
         """Ask for a run of chunks; they come to the receiver."""
+        wanted = (other.left for other in self._gets.values() if other.content == content)
+        if content in self._queued and not any(wanted):
+            # The place was told for what is cancelled; the source tells it anew if it makes us wait again.
+            self._queued.is_over(content)
         request = GetRequest(self._new_id(), content, first, first + count, first + count, receiver)
         self._gets[request.id] = request
         self._owes_from_now()

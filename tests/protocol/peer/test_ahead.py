@@ -216,7 +216,7 @@ def test_a_source_that_goes_is_replaced(pair: Pair) -> None:
 
 def test_what_waits_in_one_sources_line_is_asked_of_another_that_comes_later(pair: Pair) -> None:
     """Found by simulation (seed 131): a source that makes everybody wait kept them for ever."""
-    pair.ada.uploads.set_slots(0)
+    pair.ada.uploads.turns.set_limit(0)
     contents = pair.leaves(5)
     items = pair.get(*contents)
     run_until(pair.clock, lambda: pair.ada.uploads.totals().queued > 0)

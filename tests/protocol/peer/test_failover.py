@@ -243,13 +243,13 @@ def test_a_place_told_for_what_is_not_wanted_any_more_keeps_nothing_waiting(swar
     ada, cyd = swarm.node("ada"), swarm.node("cyd")
     data = data_of(3 * MIB)
     content = ada.library.add("file.bin", data)
-    ada.uploads.set_slots(0)
+    ada.uploads.turns.set_limit(0)
     (item,) = cyd.get(content)
     swarm.until(lambda: (lane := lane_of(cyd, item, ada)) is not None and lane.position == 1)
     lane = lane_of(cyd, item, ada)
     assert lane is not None
     lane.trim()
-    ada.uploads.set_slots(8)
+    ada.uploads.turns.set_limit(8)
 
     swarm.finish(item, seconds=20.0)
 

@@ -168,7 +168,7 @@ class PairMachine(RuleBasedStateMachine):
 
     @rule(slots=st.integers(1, 3))
     def slots_change(self, slots: int) -> None:
-        self.node.uploads.set_slots(slots)
+        self.node.uploads.turns.set_limit(slots)
 
     @rule(content=st.integers(0, len(SIZES) - 1), there=st.booleans())
     def the_share_changes(self, content: int, there: bool) -> None:
@@ -221,7 +221,7 @@ class PairMachine(RuleBasedStateMachine):
         if not hasattr(self, "bob"):
             return
         try:
-            self.node.uploads.set_slots(8)
+            self.node.uploads.turns.set_limit(8)
             self.node.up.set_rate(None)
             for fetcher in self.fetchers():
                 fetcher.pacer.set_rate(None)
