@@ -213,13 +213,7 @@ class FetchSession:
         return self._ask_manifest(lambda number: wire.GetGroup(number, content, group))
 
     def get(
-        self,
-        content: ContentId,
-        first: int,
-        count: int,
-        transfer: str,
-        receiver: Receiver,
-        priority: int = wire.NORMAL,
+        self, content: ContentId, first: int, count: int, transfer: str, receiver: Receiver, priority: int = wire.NORMAL
     ) -> GetRequest:
         """Ask for a run of chunks; they come to the receiver."""
         wanted = (other.left for other in self._gets.values() if other.content == content)

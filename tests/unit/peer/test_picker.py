@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
-from napd.peer.picker import END_GAME_SOURCES, Picker
+from napd.peer.picker import Picker
 
 SOURCES = ["ada", "bob", "cyd"]
 
@@ -92,84 +91,3 @@ def test_what_the_disk_holds_is_never_asked_for(held: set[int], most: int) -> No
         asked |= chunks
 
     assert asked == set(range(50)) - held
-
-
-class PickerMachine(RuleBasedStateMachine):
-    """Any order of asking, delivering, refusing and losing."""
-
-    chunks = Bundle("chunks")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.size = 12
-        self.picker = Picker(self.size)
-        self.asked: dict[int, set[str]] = {}
-        self.verified: set[int] = set()
-
-    @rule(source=st.sampled_from(SOURCES), most=st.integers(1, 5), below=st.integers(1, 12))
-    def take(self, source: str, most: int, below: int) -> None:
-        run = self.picker.take(source, most, below)
-        missing = {c for c in range(self.size) if c not in self.verified and c not in self.asked}
-        if run is None:
-            assert not {c for c in missing if c < below}
-            return
-        first, count = run
-        for chunk in range(first, first + count):
-            assert chunk < below
-            assert chunk not in self.verified
-            if self.asked.get(chunk):
-                assert not missing, "asked twice although others were never asked for"
-                assert source not in self.asked[chunk]
-            self.asked.setdefault(chunk, set()).add(source)
-            assert len(self.asked[chunk]) <= END_GAME_SOURCES
-
-    @precondition(lambda self: self.asked)
-    @rule(data=st.data())
-    def deliver(self, data: st.DataObject) -> None:
-        chunk = data.draw(st.sampled_from(sorted(self.asked)))
-        assert set(map(str, self.picker.verified(chunk))) == self.asked.pop(chunk)
-        self.verified.add(chunk)
-
-    @precondition(lambda self: self.asked)
-    @rule(data=st.data())
-    def refuse(self, data: st.DataObject) -> None:
-        chunk = data.draw(st.sampled_from(sorted(self.asked)))
-        source = data.draw(st.sampled_from(sorted(self.asked[chunk])))
-        self.picker.release(source, chunk)
-        self.asked[chunk].discard(source)
-        if not self.asked[chunk]:
-            del self.asked[chunk]
-
-    @rule(source=st.sampled_from(SOURCES))
-    def lose(self, source: str) -> None:
-        self.picker.release_all(source)
-        for chunk in [c for c, sources in self.asked.items() if source in sources]:
-            self.asked[chunk].discard(source)
-            if not self.asked[chunk]:
-                del self.asked[chunk]
-
-    @precondition(lambda self: self.verified)
-    @rule(data=st.data())
-    def lose_unflushed(self, data: st.DataObject) -> None:
-        chunk = data.draw(st.sampled_from(sorted(self.verified)))
-        self.picker.unverify(chunk)
-        self.verified.discard(chunk)
-
-    @invariant()
-    def agrees_with_the_model(self) -> None:
-        assert self.picker.left == self.size - len(self.verified)
-        for source in SOURCES:
-            assert self.picker.asked_of(source) == {c for c, s in self.asked.items() if source in s}
-
-    def teardown(self) -> None:
-        """One honest source is enough to finish."""
-        for source in SOURCES:
-            self.picker.release_all(source)
-        while run := self.picker.take("ada", 3, below=self.size):
-            first, count = run
-            for chunk in range(first, first + count):
-                self.picker.verified(chunk)
-        assert self.picker.done
-
-
-TestPicker = PickerMachine.TestCase
