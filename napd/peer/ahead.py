@@ -93,10 +93,12 @@ class _Flow:
         return len(self.asked) < MAX_REQUESTS and self.asked_bytes < self.window
 
     @property
-    def slow(self) -> bool:
-        """It makes us wait in its queue, owes something and sends nothing, or crawls."""
+    def slowness(self) -> int:
+        """0: none; 1: it crawls; 2: nothing comes, since it makes us wait in its queue, or is stuck."""
         session = self.source.session
-        return self.waiting or self.crawling or (session is not None and session.doubtful)
+        if self.waiting or (session is not None and session.doubtful):
+            return 2
+        return int(self.crawling)
 
     @property
     def pace(self) -> float | None:
@@ -386,7 +388,7 @@ class Ahead:
         self._look = None if not self._asked else self._clock.callLater(LOOK_S, self._look_at_all)
         for flow in self._flows.values():
             flow.crawling = any(_crawls(flow, beside=other) for other in self._flows.values() if other.room())
-        for asked in [asked for asked in self._asked.values() if asked.flow.slow]:
+        for asked in [asked for asked in self._asked.values() if asked.flow.slowness]:
             if self._is_to_be_had_elsewhere(asked):
                 self._withdraw(asked)
                 self._review_soon()
@@ -397,7 +399,7 @@ class Ahead:
         for holder in () if found is None else found.holders:
             if self._promises(asked.item, holder):
                 flow = self._flows.get(holder.peer) or self._join(holder)
-                if flow is not asked.flow and flow.room() and not flow.slow:
+                if flow.room() and flow.slowness < asked.flow.slowness:
                     return True
         return False
 
@@ -535,8 +537,8 @@ class Ahead:
             self._owner.wrong(parcel.item, parcel.source, SourceFailed("it sent a wrong chunk", code="integrity"))
 
 
-def _owes(flow: _Flow) -> tuple[bool, int]:
-    return flow.slow, flow.asked_bytes
+def _owes(flow: _Flow) -> tuple[int, int]:
+    return flow.slowness, flow.asked_bytes
 
 
 def _crawls(flow: _Flow, *, beside: _Flow) -> bool:
