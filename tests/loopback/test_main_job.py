@@ -262,7 +262,7 @@ def test_an_upload_over_its_slots_waits_at_its_place(processes: Processes) -> No
     data = random_file(ada.shared / "big.bin", 8 * MIB)
     for peer in (ada, bob, cyd):
         peer.start()
-    ada.ctl("limit", "--slots", "1", "--up", "3MiB")
+    ada.ctl("limit", "--slots", "1", "--up", "200k")
     for peer in (bob, cyd):
         found(peer, "big")
         peer.ctl("get", "1")
@@ -274,8 +274,10 @@ def test_an_upload_over_its_slots_waits_at_its_place(processes: Processes) -> No
         return [(row["user"], row["state"], row["position"]) for row in shown]
 
     until(lambda: rows() == [("bob", "active", None), ("cyd", "queued", 1)], "cyd queued", every_s=0.05)
-    (source,) = cyd.ctl("sources", "1").json["sources"]
+    # bob, who fetches it too, is another.
+    (source,) = [row for row in cyd.ctl("sources", "1").json["sources"] if row["user"] == "ada"]
     assert (source["state"], source["queue_position"]) == ("queued", 1)
+    ada.ctl("limit", "--up", "none")
     for peer in (bob, cyd):
         assert waited(peer).status == 0
         assert saved(peer) == data
