@@ -249,7 +249,8 @@ class FetchSession:
         if self._admitted:
             self._prove_since = self._clock.seconds()
             self._silent_s = 0.0
-            self._ping()
+            if self._pinged_at is None:  # This is said once for each content that the peer has.
+                self._ping()
 
     def watch(self, content: ContentId, watcher: Watcher) -> int | None:
         """Have the watcher told which chunks are there, until `unwatch`; None: this source cannot tell (any more)."""
