@@ -96,6 +96,9 @@ EVENTS: dict[str, EventKind] = {
     "download.unflushed": EventKind(
         "warn", "What was written last could not be kept; it is fetched again.", ("download", "transfer", "error")
     ),
+    "queue.unsaved": EventKind(
+        "error", "The queue cannot be written down; it goes on, and the next change is.", ("downloads", "error")
+    ),
     "queue.recovered": EventKind("info", "The queue was read from the journal.", ("downloads", "rehashed", "kept")),
     # Uploads
     "upload.started": EventKind("info", "A content is being sent.", ("transfer", "content", "user", "peer")),

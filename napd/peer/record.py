@@ -7,7 +7,9 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
+from ..errors import NapError
 from ..model import DownloadState
 from ..ops.events import Events
 from .journal import Done, Journal
@@ -23,6 +25,8 @@ class Record:
         self.now = now
         self._events = events
         self._watchers: list[Callable[[], None]] = []
+        # Those whose last change could not be written down: the next save takes them along.
+        self._unsaved: dict[int, Item] = {}
         # Those whose file is published and whose end is being journalled.
         self._concluding: dict[int, Done] = {}
 
@@ -30,11 +34,32 @@ class Record:
 
     def save(self, items: Sequence[Item], next_id: int | None = None) -> Deferred[None]:
         """Journal these as they are; one that is being journalled as done stays done."""
-        return self.journal.save([self._as_concluded(item) for item in items], next_id)
+        late = self._take_along(items)
+        written = self.journal.save([self._as_concluded(item) for item in (*items, *late)], next_id)
+        return written.addCallback(lambda _: self._caught_up(late))
 
     def save_later(self, items: Sequence[Item]) -> None:
-        """The same, when nobody waits for it; that it failed is said."""
-        self.save(items).addErrback(lambda failure: self._events.fault("journalling the queue", failure))
+        """The same, when nobody waits for it: it goes on in memory, and the next save takes it along."""
+
+        def failed(failure: Failure) -> None:
+            if failure.check(NapError) is None:
+                self._events.fault("journalling the queue", failure)
+                return
+            self._unsaved.update((item.id, item) for item in items)
+            self._events.emit("queue.unsaved", downloads=len(self._unsaved), error=failure.getErrorMessage())
+
+        self.save(items).addErrback(failed)
+
+    def _take_along(self, items: Sequence[Item]) -> list[Item]:
+        if not self._unsaved:
+            return []
+        saved = {item.id for item in items}
+        listed = [item for item in self._unsaved.values() if self.queue.of_content(item.content) is item]
+        return [item for item in listed if item.id not in saved]
+
+    def _caught_up(self, late: Sequence[Item]) -> None:
+        for item in late:
+            self._unsaved.pop(item.id, None)
 
     async def conclude(self, published: Iterable[tuple[Item, str]], now: float) -> None:
         """Journal these as done at this time, under these paths.

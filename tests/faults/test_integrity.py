@@ -21,7 +21,7 @@ from tests.support.waiting import until
 FILES = int(os.environ.get("INTEGRITY_FILES", "1000"))
 #: Of so many chunks, or TLS records, one is wrong; with few files more of them, so that there are some.
 ONE_IN = int(os.environ.get("INTEGRITY_ONE_IN", "50"))
-RECORDS_ONE_IN = int(os.environ.get("INTEGRITY_ONE_IN", "400"))
+RECORDS_ONE_IN = int(os.environ.get("INTEGRITY_ONE_IN", "1000"))
 #: Every so many files one has several chunks.
 BIG_EVERY = 100
 END_S = float(os.environ.get("INTEGRITY_END_S", "240"))

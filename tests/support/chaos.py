@@ -11,7 +11,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from random import Random
 
 from attrs import define, field
 
@@ -33,7 +32,7 @@ class Weather:
 
     `delay_s`: to each piece. `rate`: bytes per second downwards. `stalled_down`, `stalled_up`: nothing passes in that
     direction, and nothing is lost. `swallowing`: what comes is taken and dropped, both ways: a half-open link.
-    `refusing`: new connections are reset. `flip_one_in`: of so many TLS records downwards, one has a byte changed.
+    `refusing`: new connections are reset. `flip_one_in`: every so many TLS records downwards, one has a byte changed.
     """
 
     delay_s: float = 0.0
@@ -68,9 +67,9 @@ class _Pair:
 class ChaosProxy:
     """Listens on a free port of 127.0.0.1 from `start` on; `target` may be told later."""
 
-    seed: int = 1
     weather: Weather = field(factory=Weather)
-    #: TLS records that were changed.
+    #: TLS records of application data that passed downwards on all connections, and those that were changed.
+    records: int = field(default=0, init=False)
     flipped: int = field(default=0, init=False)
     passed_down: int = field(default=0, init=False)
     _target: tuple[str, int] | None = field(default=None, init=False)
@@ -138,9 +137,8 @@ class ChaosProxy:
         pair = _Pair(client, server)
         with self._changed:
             self._pairs.append(pair)
-        rng = Random(f"{self.seed} {len(self._pairs)}")
         self._thread(self._pass, pair, client, server, lambda: self.weather.stalled_up, None)
-        self._thread(self._pass, pair, server, client, lambda: self.weather.stalled_down, _Records(self, rng))
+        self._thread(self._pass, pair, server, client, lambda: self.weather.stalled_down, _Records(self))
 
     def _pass(
         self,
@@ -176,7 +174,6 @@ class _Records:
     """Follows the TLS records of one direction, and changes a byte of one now and then."""
 
     proxy: ChaosProxy
-    rng: Random
     _header: bytearray = field(factory=bytearray)
     _left: int = 0
     _seen: int = 0
@@ -206,4 +203,6 @@ class _Records:
         self._left = size
         self._seen += kind == _APPLICATION_DATA
         one_in = self.proxy.weather.flip_one_in
-        self._flip = bool(one_in and self._seen > _FIRST_RECORDS and self.rng.randrange(one_in) == 0)
+        if one_in and self._seen > _FIRST_RECORDS:
+            self.proxy.records += 1
+            self._flip = self.proxy.records % one_in == 0

@@ -86,3 +86,22 @@ def test_getting_what_had_ended_without_a_journal_leaves_it_ended(nodes: tuple[N
         bob.get(content, priority=Priority.HIGH)
     refuse.cancel()
     assert (item.state, item.priority) == (DownloadState.CANCELLED, Priority.NORMAL)
+
+
+def test_what_happens_by_itself_while_the_journal_cannot_be_written_is_written_with_the_next_change(
+    nodes: tuple[Node, Node],
+) -> None:
+    ada, bob = nodes
+    first, second = (ada.library.add(name, Random(name).randbytes(2 * MIB)) for name in ("first.bin", "second.bin"))
+    ada.up.set_rate(1.0 * MIB)
+    (item,) = bob.get(first)
+    refuse = bob.refuse_journal()
+    run_until(bob.clock, lambda: item.state is DownloadState.FAILED)
+    refuse.cancel()
+    assert bob.events("queue.unsaved")
+    assert bob.events("daemon.fault") == []
+
+    bob.get(second)
+    bob.crash()
+    bob.start()
+    assert bob.downloads.queue.get(item.id).state is DownloadState.FAILED
