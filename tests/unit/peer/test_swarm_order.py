@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napd.content.digest import GROUP_CHUNKS
@@ -20,6 +20,7 @@ def numbers(bits: int) -> set[int]:
     return {place for place in range(bits.bit_length()) if bits >> place & 1}
 
 
+@settings(deadline=None)
 @given(told, st.lists(st.sampled_from(SOURCES), max_size=3), masks, st.integers(0, 1), st.integers(0, 2**64 - 1))
 def test_the_rarest_are_those_that_counting_finds(
     told: list[tuple[str, int, int]], left: list[str], candidates: int, group: int, seed: int
@@ -103,6 +104,7 @@ def test_at_the_end_only_those_are_asked_again_who_have_it() -> None:
     assert picker.take("bob", 1, 2, swarm=swarm, partial=True) == (1, 1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(SOURCES), masks), max_size=12), st.data())
 def test_no_chunk_is_asked_twice_before_the_end_and_none_of_who_lacks_it(
     told: list[tuple[str, int]], data: st.DataObject
