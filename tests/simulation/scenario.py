@@ -43,8 +43,9 @@ SETTLED_S = 6.0
 #: Virtual seconds after which everybody has given up, tried again and come back: the longest back-offs of all parts
 #: (150 s for a waiting download, 90 s for a source, 45 s for the index, 100 s for a dial-back after a chaos of 60 s).
 MENDED_S = 400.0
-#: Virtual seconds in which everything that is idle is closed and forgotten.
-REST_S = 90.0
+#: Virtual seconds in which everything that is idle is closed and forgotten; what is not taken is waited for longest
+#: (`peer.outlet.UNREAD_S`, twice at most).
+REST_S = 150.0
 #: Virtual seconds within which a daemon stops in good order, with a disk that takes seconds now and then.
 STOPPED_S = 20.0
 #: Events per virtual second and process, at most, while nothing happens: heartbeats, and looks at them.

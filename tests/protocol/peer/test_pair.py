@@ -261,4 +261,4 @@ class PairMachine(RuleBasedStateMachine):
 
 
 TestPair = PairMachine.TestCase
-TestPair.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestPair.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)

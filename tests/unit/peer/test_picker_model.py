@@ -192,4 +192,4 @@ def _bits(chunks: set[int], first: int, count: int) -> int:
 
 
 TestPicker = PickerMachine.TestCase
-TestPicker.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestPicker.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)

@@ -334,4 +334,4 @@ def moved(line: list[int], chosen: set[int], to: str) -> list[int]:
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestQueue.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
