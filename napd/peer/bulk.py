@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from attrs import define
 from twisted.internet.defer import Deferred
@@ -29,6 +30,8 @@ TOLD_FIRST = 4
 TOLD_IN_TURN = 4
 #: Of those that were not told at all so many at a time.
 TOLD_ANEW = 32
+#: Requests among which the next is chosen, where several fetch the same content.
+CHOICE = 8
 #: An estimate is told again when it has changed by more than this part, and not within so many seconds.
 ESTIMATE_CHANGE = 0.25
 ESTIMATE_S = 1.0
@@ -44,6 +47,7 @@ class _Run:
     end_chunk: int
     transfer: str
     rank: int
+    loose: bool
     cancelled: bool = False
 
 
@@ -96,7 +100,7 @@ class BulkAnswers:
         if content not in self._runs_of and (retry_after_s := self._turns.take_on(self)) is not None:
             self._outlet.say(wire.Busy(get.id, round(retry_after_s, 1)))
             return False
-        run = _Run(get.id, content, get.first, get.first + get.count, get.transfer, get.priority)
+        run = _Run(get.id, content, get.first, get.first + get.count, get.transfer, get.priority, get.loose)
         self._lines[run.rank].append(run)
         self._runs_of[content] += 1
         self._order = None
@@ -155,6 +159,7 @@ class BulkAnswers:
                 if self._first() is not run:
                     # While it waited it was cancelled, or a more urgent one came.
                     continue
+                run = self._chosen(run)
                 self._file = run.content
                 upload = await self._open(run)
                 if upload is not None and not await self._send_run(upload, run):
@@ -171,6 +176,19 @@ class BulkAnswers:
     def _first(self) -> _Run | None:
         """The most urgent; of these the oldest."""
         return next((line[0] for line in self._lines if line), None)
+
+    def _chosen(self, first: _Run) -> _Run:
+        """Of the next loose requests of a content that others fetch too, one whose chunk was sent to the fewest."""
+        line = self._lines[first.rank]
+        alike = [
+            run for run in islice(line, CHOICE) if run.loose and not run.cancelled and run.content == first.content
+        ]
+        if not first.loose or len(alike) < 2:
+            return first
+        chosen = alike[self._uploads.copies.fewest(first.content, [run.next_chunk for run in alike])]
+        line.remove(chosen)
+        line.appendleft(chosen)
+        return chosen
 
     def _over(self, run: _Run) -> None:
         """Nothing more is said of this run."""
@@ -303,6 +321,7 @@ class BulkAnswers:
         link = self._outlet.begin_chunk(header)
         if link is None:
             return
+        self._uploads.copies.sends(upload.content, header.chunk)
         while data:
             block = data[: self._uploads.block_bytes(self)]
             data = data[len(block) :]

@@ -253,13 +253,19 @@ class Crew:
             return
         if lane.partial and not self._watch(lane):
             return
-        lane.shared_out = bool(self._swarm) and not lane.partial and not self._received.picker.sequential
+        lane.shared_out = self._is_shared_out(lane)
         while lane.room and (free := MAX_UNJOURNALLED - self._outstanding()) > 0:
             below, group = self._received.digests_known_below()
             if group is not None and (not lane.partial or self._swarm.of(lane, group)):
                 self._learning.learn_group(lane, group, self.lanes.values())
             if not lane.ask(self._received.picker, below, free, self._swarm) and not self._relieve(lane):
                 return
+
+    def _is_shared_out(self, lane: Lane) -> bool:
+        """Whether one that has all should choose what it sends first; at the very beginning there may be others too."""
+        if lane.partial or self._received.picker.sequential:
+            return False
+        return bool(self._swarm) or (not lane.served and self._found is not None and self._found.everyone)
 
     def _relieve(self, lane: Lane) -> bool:
         """Whether this source, which has only parts, can be asked for what was asked of one that has all."""

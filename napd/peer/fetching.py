@@ -24,6 +24,7 @@ from ..wire import peer as wire
 from .outstanding import Outstanding
 from .places_told import PlacesTold
 from .throughput import Throughput
+from .watches import Watcher, Watches
 
 #: Seconds from the secured link to `admitted`.
 ADMISSION_S = 10.0
@@ -54,19 +55,6 @@ class Receiver(Protocol):
 
     def place_told(self, position: int | None) -> None:
         """All slots of the source are taken and this is our place; None: it is being served."""
-
-
-class Watcher(Protocol):
-    """Who wants to know what a source has; implemented by `peer.lane`."""
-
-    def have_told(self, group: int, bits: int) -> None:
-        """These chunks of a group are there now, the first in the lowest bit."""
-
-    def whole_told(self) -> None:
-        """All is there."""
-
-    def watch_ended(self, failure: SourceFailed) -> None:
-        """Nothing of it is to be had any more; not called when the link is lost."""
 
 
 @define(eq=False)
@@ -155,8 +143,7 @@ class FetchSession:
         self._next_id = 1
         self._gets: dict[int, GetRequest] = {}
         self._manifests: dict[int, _ManifestRequest] = {}
-        self._watchers: dict[int, Watcher] = {}
-        self._features: frozenset[str] = frozenset()
+        self._watches = Watches()
         self._outstanding = Outstanding()
         self._queued = PlacesTold()
         self._incoming: _Incoming | None = None
@@ -213,9 +200,20 @@ class FetchSession:
         return self._ask_manifest(lambda number: wire.GetGroup(number, content, group))
 
     def get(
-        self, content: ContentId, first: int, count: int, transfer: str, receiver: Receiver, priority: int = wire.NORMAL
+        self,
+        content: ContentId,
+        first: int,
+        count: int,
+        transfer: str,
+        receiver: Receiver,
+        priority: int = wire.NORMAL,
+        *,
+        loose: bool = False,
     ) -> GetRequest:
-        """Ask for a run of chunks; they come to the receiver."""
+        """Ask for a run of chunks; they come to the receiver.
+
+        :param loose: those of other loose requests may come before.
+        """
         wanted = (other.left for other in self._gets.values() if other.content == content)
         if content in self._queued and not any(wanted):
             # The place was told for what is cancelled; the source tells it anew if it makes us wait again.
@@ -223,7 +221,8 @@ class FetchSession:
         request = GetRequest(self._new_id(), content, first, first + count, first + count, receiver)
         self._gets[request.id] = request
         self._owes_from_now()
-        self._say(*self._outstanding.ask(request.id, wire.Get(request.id, content, first, count, transfer, priority)))
+        get = wire.Get(request.id, content, first, count, transfer, priority, loose)
+        self._say(*self._outstanding.ask(request.id, get))
         return request
 
     def cancel(self, request: GetRequest, *, but_current: bool = False) -> None:
@@ -254,15 +253,15 @@ class FetchSession:
 
     def watch(self, content: ContentId, watcher: Watcher) -> int | None:
         """Have the watcher told which chunks are there, until `unwatch`; None: this source cannot tell (any more)."""
-        if wire.FEATURE_HAVE not in self._features or len(self._watchers) >= wire.MAX_HAVES:
+        if not self._watches.room:
             return None
         number = self._new_id()
-        self._watchers[number] = watcher
+        self._watches.begin(number, watcher)
         self._say(wire.GetHave(number, content))
         return number
 
     def unwatch(self, number: int) -> None:
-        if self._watchers.pop(number, None) is not None:
+        if self._watches.end(number):
             self._say(wire.Cancel(number))
 
     def close(self) -> None:
@@ -311,7 +310,7 @@ class FetchSession:
         failure = reason if isinstance(reason, SourceFailed) else SourceFailed(reason.message, code=_lost_code(reason))
         gets, self._gets = self._gets, {}
         manifests, self._manifests = self._manifests, {}
-        self._watchers.clear()
+        self._watches.clear()
         self._outstanding.clear()
         self._incoming = None
         for manifest in manifests.values():
@@ -334,7 +333,7 @@ class FetchSession:
             self._queued_told(message)
             self._measure()
         elif isinstance(message, wire.Have):
-            self._have_told(message)
+            self._watches.told(message)
         elif isinstance(message, wire.Gone):
             self._refused(message.id, SourceFailed("the source does not have it any more", code="gone"))
         elif isinstance(message, wire.Busy):
@@ -367,7 +366,7 @@ class FetchSession:
         if hello.role != "serve":
             raise RemoteProtocolError("both ends want to fetch", code="role")
         self._greeted = True
-        self._features = frozenset(hello.features)
+        self._watches.features = hello.features
         ticket = self._ticket()
         if ticket is None:
             raise RemoteProtocolError("there is no ticket to show yet", code="no_ticket")
@@ -440,9 +439,7 @@ class FetchSession:
         self._progressed()
         if about is None:
             return
-        watcher = self._watchers.pop(about, None)
-        if watcher is not None:
-            watcher.watch_ended(failure)
+        if self._watches.refused(about, failure):
             return
         self._ended_here(about)
         manifest = self._manifests.pop(about, None)
@@ -458,17 +455,6 @@ class FetchSession:
         request.refused = True
         if request.left:
             request.receiver.get_ended(failure)
-
-    def _have_told(self, have: wire.Have) -> None:
-        watcher = self._watchers.get(have.id)
-        if watcher is None:
-            # It may have crossed a cancel.
-            return
-        if have.whole:
-            del self._watchers[have.id]
-            watcher.whole_told()
-        else:
-            watcher.have_told(have.group, int.from_bytes(have.bits, "little"))
 
     def _queued_told(self, told: wire.Queued) -> None:
         content = ContentId(told.content)
@@ -502,7 +488,7 @@ class FetchSession:
             link.abort(SourceFailed("the source is silent", code="stalled"))
             return
         # One that tells what it has is not silent, and must hear of us all the same.
-        quiet_s = self._clock.seconds() - self._said_at if self._watchers else 0.0
+        quiet_s = self._clock.seconds() - self._said_at if self._watches else 0.0
         due = self._silent_s >= wire.HEARTBEAT_S or quiet_s >= KEEP_ALIVE_S
         if due and self._pinged_at is None and self._incoming is None:
             self._ping()

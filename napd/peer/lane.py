@@ -28,6 +28,9 @@ SINGLES = 32
 UNKNOWN_S = 2.0
 #: Refusals in a row by a source that says that it has what it was asked for, after which it is left.
 MAX_REFUSALS = 8
+#: Chunks that one who has all is asked for at a time, one by one, where others fetch the same: it sends first what it
+#: has sent to the fewest, and what it has not begun another may have by then.
+SWARM_WINDOW = 6
 
 
 class LaneOwner(Protocol):
@@ -70,7 +73,7 @@ class Lane:
     alone: bool = False
     #: It is fetching the content itself, and serves what it has of it.
     partial: bool = False
-    #: It has all of it, and others fetch it too: what is asked of it ahead of time another may have by then.
+    #: It has all of it, and others fetch it too, or may.
     shared_out: bool = False
     #: How many chunks it has, if it has only parts.
     parts: int = 0
@@ -107,7 +110,11 @@ class Lane:
     @property
     def window(self) -> int:
         """How many chunks it may be asked for at a time."""
-        return 1 if self.alone or self.crawling else self._window
+        if self.alone:
+            return 1
+        if self.shared_out:
+            return max(self._window, SWARM_WINDOW)
+        return 1 if self.crawling else self._window
 
     @property
     def room(self) -> int:
@@ -160,7 +167,8 @@ class Lane:
             return False
         first, count = run
         self._picker = picker
-        request = session.get(self.content, first, count, self.transfer, self, self.owner.rank)
+        loose = self.shared_out
+        request = session.get(self.content, first, count, self.transfer, self, self.owner.rank, loose=loose)
         self._take_on(request)
         return True
 

@@ -22,6 +22,7 @@ from ..net.pacing import Pacer
 from ..ops.events import Events
 from ..wire.documents import UploadRow, UploadTotals
 from ..wire.ticket import Claims
+from .copies import Copies
 from .disk import Disk
 from .permissions import may_fetch
 from .rate_shares import RateShares
@@ -122,6 +123,7 @@ class Uploads:
         self._read_ahead: dict[Holder, ReadAhead] = {}
         self._found: dict[tuple[ContentId, Claims], tuple[Shared, float]] = {}
         self._meter = RateMeter()
+        self.copies = Copies()
         self._buffers = Buffers(CHUNK_BYTES)
 
     # --- Who may ---------------------------------------------------------------------------------
@@ -194,6 +196,7 @@ class Uploads:
             active_at=now,
         )
         uploads[content] = upload
+        self.copies.begins(content)
         self._events.emit("upload.started", transfer=transfer, content=content, user=upload.user, peer=upload.peer)
         if isinstance(source, int):
             self._clock.callLater(IDLE_UPLOAD_S, self._finish_idle, holder, upload)
@@ -298,6 +301,7 @@ class Uploads:
             self._clock.callLater(max(1.0, IDLE_UPLOAD_S - idle), self._finish_idle, holder, upload)
 
     def _finish(self, upload: Upload) -> None:
+        self.copies.ends(upload.content)
         self._close(upload.source).addErrback(lambda _: None)
         self._events.emit(
             "upload.finished",

@@ -73,7 +73,8 @@ class GetGroup(Struct, frozen=True, tag="get_group", tag_field="t"):
 class Get(Struct, frozen=True, tag="get", tag_field="t"):
     """`count` chunks from number `first` on; a lower `priority` is more urgent.
 
-    `transfer` is the log's word for the download, the same on both ends.
+    `transfer` is the log's word for the download, the same on both ends. `loose`: it may be answered after later ones
+    of the content that are loose, too.
     """
 
     id: RequestId
@@ -82,6 +83,7 @@ class Get(Struct, frozen=True, tag="get", tag_field="t"):
     count: Annotated[int, Meta(ge=1, le=MAX_RUN)] = 1
     transfer: ShortText = ""
     priority: Annotated[int, Meta(ge=0, le=LEAST_URGENT)] = NORMAL
+    loose: bool = False
 
 
 class GetHave(Struct, frozen=True, tag="get_have", tag_field="t"):

@@ -263,3 +263,30 @@ def test_after_a_restart_what_was_there_is_offered_again(rig: Rig) -> None:
     assert len(bits(cyd.last(wire.Have))) >= 4
     cyd.get(2, rig.content, min(bits(cyd.last(wire.Have))))
     rig.until(lambda: bool(cyd.chunks()))
+
+
+# --- What goes first ---------------------------------------------------------------------------------
+
+
+def test_of_loose_requests_one_comes_first_whose_chunk_was_sent_to_the_fewest(rig: Rig) -> None:
+    content = rig.bob.library.add("own.bin", DATA)
+    rig.bob.up.set_rate(4e6)
+    cyd, dan = rig.fetcher("cyd"), rig.fetcher("dan")
+    cyd.get(1, content, 0, 3)
+    rig.until(lambda: 2 in cyd.chunks())
+    dan.say(*(wire.Get(n, content, n, loose=True) for n in range(5)))
+    rig.until(lambda: len(dan.chunks()) == 5)
+    # Nobody else had 3 and 4; the first was being looked at when the others came.
+    order = [chunk for chunk in dan.chunks() if chunk]
+    assert order[:2] == [3, 4]
+
+
+def test_requests_that_are_not_loose_are_answered_as_they_came(rig: Rig) -> None:
+    content = rig.bob.library.add("own.bin", DATA)
+    rig.bob.up.set_rate(4e6)
+    cyd, dan = rig.fetcher("cyd"), rig.fetcher("dan")
+    cyd.get(1, content, 0, 3)
+    rig.until(lambda: 2 in cyd.chunks())
+    dan.say(*(wire.Get(n, content, n) for n in range(5)))
+    rig.until(lambda: len(dan.chunks()) == 5)
+    assert list(dan.chunks()) == [0, 1, 2, 3, 4]
