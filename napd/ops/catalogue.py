@@ -79,6 +79,12 @@ EVENTS: dict[str, EventKind] = {
     "download.started": EventKind("info", "A download runs.", ("download", "transfer", "content", "sources")),
     "download.waiting": EventKind("info", "No source is left; it goes on when one appears.", ("download", "transfer")),
     "download.displaced": EventKind("info", "A more urgent download took its place.", ("download", "transfer")),
+    "download.yielded": EventKind(
+        "info",
+        "All its sources make it wait; others run meanwhile, and it keeps its places in their lines.",
+        ("download", "transfer"),
+    ),
+    "download.returned": EventKind("info", "It is served, and has its place back.", ("download", "transfer")),
     "download.paused": EventKind("info", "Paused on request.", ("download", "transfer")),
     "download.resumed": EventKind("info", "Queued again on request.", ("download", "transfer")),
     "download.cancelled": EventKind("info", "Cancelled; its partial data is gone.", ("download", "transfer")),

@@ -125,6 +125,15 @@ def _is_weight(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, (int, float)) and LEAST_WEIGHT <= value <= MOST_WEIGHT
 
 
+def count(least: int, most: int) -> Kind:
+    def kind(value: Any, start: Path) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return value
+
+    return kind
+
+
 def endpoint(value: Any, start: Path) -> str:
     """A Twisted server endpoint description. It is only parsed here: nothing is bound."""
     description = text(value, start)

@@ -11,7 +11,7 @@ index
 peer
     advertise: tuple[Advertised, ...], index: tuple[IndexAddress, ...], user: str, password_file: Path | None,
     share: tuple[ConfiguredShare, ...], downloads: Path (not made yet), rescan_s: float,
-    share_partial: bool, upload_weights: Mapping[str, float]
+    share_partial: bool, upload_weights: Mapping[str, float], sources_per_download: int, downloads_per_source: int
 """
 
 from __future__ import annotations
@@ -125,6 +125,22 @@ PEER_SETTINGS = (
         MappingProxyType({}),
         option=False,
         live=True,
+    ),
+    Setting(
+        "sources_per_download",
+        kinds.count(1, 64),
+        "N",
+        "So many sources are at work for one download at a time.",
+        8,
+        option=False,
+    ),
+    Setting(
+        "downloads_per_source",
+        kinds.count(1, 64),
+        "N",
+        "So many downloads are at work with one source at a time; urgent ones always may.",
+        4,
+        option=False,
     ),
 )
 

@@ -25,7 +25,7 @@ from .crew import CRAWL, LOOK_S, PATIENCE_S, Conduct
 from .disk import Disk
 from .fetching import GetRequest
 from .journal import Journal
-from .lane import UNKNOWN_S
+from .lane import LATE_S
 from .prospects import Prospects
 from .queue import Item, Queue
 from .sources import Source, SourcePool, SourceState
@@ -546,4 +546,4 @@ def _crawls(flow: _Flow, *, beside: _Flow) -> bool:
     session = flow.source.session
     if flow is beside or flow.pace is None or session is None or session.throttled:
         return False
-    return flow.pace < CRAWL * (CHUNK_BYTES / UNKNOWN_S if beside.pace is None else beside.pace)
+    return flow.pace < CRAWL * (CHUNK_BYTES / LATE_S if beside.pace is None else beside.pace)

@@ -1,19 +1,22 @@
 """The sources of one running download: who is wanted, who is at work, and what is asked of whom.
 
-Each source that has admitted us gets a lane. `feed` keeps its window full with what the picker gives it; what it was
-asked for goes to others when it fails, refuses or makes us wait.
+Of all holders the best are put to work, as many as there are places; who fails, waits or crawls makes room for the
+next. Each source that has admitted us gets a lane. `feed` keeps its window full with what the picker gives it; what it
+was asked for goes to others when it fails, refuses or makes us wait.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..background import Background
 from ..content.digest import GROUP_CHUNKS
-from ..discovery.interface import Holders
+from ..discovery.interface import Holder, Holders
 from ..errors import SourceFailed
 from ..model import PeerId
 from ..ops.events import Events
@@ -21,6 +24,7 @@ from .lane import Lane
 from .learning import Learning
 from .queue import Item
 from .received import Received
+from .scoring import Score, choose, score
 from .sources import Source, SourcePool, SourceState
 from .swarm import Swarm
 
@@ -30,8 +34,14 @@ MAX_UNJOURNALLED = 64
 PATIENCE_S = 3.0
 #: Seconds that it stays active when all of its sources have only parts, and none has one that it lacks.
 LACK_S = 10.0
+#: Seconds in which nothing may come before a download gives its active place to another.
+YIELD_S = 2.0
+#: Sources that have only parts may be wanted in addition, so many for each place.
+PARTS_PER_PLACE = 4
 #: How often it is looked at how each source does.
 LOOK_S = 0.5
+#: Seconds that the best source, if it was measured before, has to get ready before others are asked.
+HEAD_START_S = 0.5
 #: A source that gives less than this part of what the best gives crawls; it has recovered at twice as much.
 CRAWL = 0.1
 
@@ -46,6 +56,12 @@ class CrewOwner(Protocol):
     def group_learnt(self, journalled: Deferred[None]) -> None: ...
     def no_source(self) -> None:
         """There is nobody left to ask, and nobody who is about to be tried again."""
+
+    def nothing_comes(self) -> None:
+        """All its sources make it wait; told again and again while that is so."""
+
+    def something_comes(self) -> None:
+        """The contrary; told once."""
 
 
 class Conduct(Protocol):
@@ -89,24 +105,33 @@ class Crew:
         self._sources = sources
         self._events = events
         self._wanted: dict[PeerId, Source] = {}
-        self._found: Holders | None = None
+        self._holders: dict[PeerId, Holder] = {}
+        #: Whether it is offered to everyone, so that others who fetch it may serve it, too.
+        self._everyone = False
+        self._favourite: PeerId | None = None
+        self._head_start_until: float | None = None
         self._learning = Learning(self, item.content, received, background)
         self._look: IDelayedCall | None = None
         #: Whose chance is the transfer's, which is drawn by lot.
         self._swarm = Swarm(int(item.transfer, 16))
         self._lacking_since: float | None = None
+        self._moved_at = clock.seconds()
+        self._stuck = False
 
     def let_go(self) -> None:
         """Leave all sources; nothing is asked for from here on."""
         self.over = True
         if self._look is not None and self._look.active():
             self._look.cancel()
-        for lane in list(self.lanes.values()):
+        lanes = list(self.lanes.values())
+        for lane in lanes:
             self._stop(lane)
         self.lanes.clear()
         for source in self._wanted.values():
             self._sources.leave(source, self)
         self._wanted.clear()
+        for lane in lanes:
+            self._sources.freed(lane.source)
 
     def _has_ended(self) -> bool:
         """Asked again after a call that may end this download."""
@@ -116,50 +141,105 @@ class Crew:
 
     def use(self, found: Holders | None) -> None:
         """These hold the content now."""
-        self._found = found
-        holders = {} if found is None else {holder.peer: holder for holder in found.holders}
+        if self._look is None:
+            self._look = self._clock.callLater(LOOK_S, self._look_at_all)
+        self._everyone = found is not None and found.everyone
+        holders = () if found is None else found.holders
+        self._holders = {holder.peer: holder for holder in holders if holder.addresses}
         if found is not None and not self._received.has_outline:
             self._learning.size_claim = found.size
         for peer, source in list(self._wanted.items()):
-            # One that serves is kept although the index lost sight of it.
-            if peer not in holders and peer not in self.lanes:
-                del self._wanted[peer]
-                self._sources.leave(source, self)
-        for peer, holder in holders.items():
+            if peer in self._holders:
+                self._now_whole(self._holders[peer])
+                self._sources.want(self._holders[peer])
+                if source.state in (SourceState.IDLE, SourceState.UNREACHABLE):
+                    self._sources.join(source, self)
+            elif peer not in self.lanes:
+                # One that serves is kept although the index lost sight of it.
+                self._dismiss(source)
+        self._enlist()
+        self.judge()
+
+    def _enlist(self) -> None:
+        """Put the best of those that are not at work to work, as long as there are places.
+
+        Who has only parts takes up none of these: it has something for us now and then, and many together have most.
+        """
+        places = self._sources.places
+        whole = [source for source in self._wanted.values() if not self._has_parts(source.peer)]
+        free = places - sum(self._occupies(source) for source in whole)
+        self._enlist_some(partial=False, most=2 * places, wanted=whole, free=free)
+        parts = [source for source in self._wanted.values() if self._has_parts(source.peer)]
+        self._enlist_some(partial=True, most=PARTS_PER_PLACE * places, wanted=parts, free=PARTS_PER_PLACE * places)
+
+    def _enlist_some(self, *, partial: bool, most: int, wanted: Sequence[Source], free: int) -> None:
+        """:param wanted: those of this kind that are. :param most: of them that may be wanted."""
+        candidates = [peer for peer, holder in self._holders.items() if holder.partial is partial]
+        candidates = [peer for peer in candidates if self._may_join(peer)] if free > 0 and not self.over else []
+        now = [peer for peer in candidates if self._sources.may_be_tried(self._holders[peer].addresses)]
+        # If all have to be waited for, they are wanted as long as nobody else is.
+        candidates = now if now or self._wanted else candidates
+        if not candidates:
+            return
+        free = min(free, most - len(wanted) + self._make_room(wanted, most - 1))
+        chosen = choose({peer: score(self._sources.facts(peer)) for peer in candidates}, max(0, free))
+        if chosen and self._head_start_until is None and score(self._sources.facts(chosen[0])).measured:
+            self._favourite = chosen[0]
+            self._head_start_until = self._clock.seconds() + HEAD_START_S
+        for peer in chosen:
             if self._has_ended():
                 return
-            lane = self.lanes.get(peer)
-            if lane is not None and lane.partial and not holder.partial:
-                self.whole_told(lane)
-            if not holder.addresses or self._conduct.is_banned(self._item, peer):
-                continue
-            source = self._sources.want(holder)
-            if peer not in self._wanted or source.state in (SourceState.IDLE, SourceState.UNREACHABLE):
-                self._wanted[peer] = source
-                self._sources.join(source, self)
-        self.judge()
+            source = self._wanted[peer] = self._sources.want(self._holders[peer])
+            self._sources.join(source, self)
+
+    def _may_join(self, peer: PeerId) -> bool:
+        return peer not in self._wanted and not self._conduct.is_banned(self._item, peer)
+
+    def _occupies(self, source: Source) -> bool:
+        """Whether it takes up a place: it serves, or is about to."""
+        lane = self.lanes.get(source.peer)
+        return source.state is SourceState.CONNECTING if lane is None else not (lane.waits or lane.crawling)
+
+    def _make_room(self, wanted: Sequence[Source], most: int) -> int:
+        """Let go of those that are not to be had now, if there are more than this; they may be chosen again."""
+        away = [source for source in wanted if source.state is SourceState.BACKING_OFF]
+        gone = away[: max(0, len(wanted) - most)]
+        for source in gone:
+            self._dismiss(source)
+        return len(gone)
+
+    def _dismiss(self, source: Source) -> None:
+        self._wanted.pop(source.peer, None)
+        self._sources.leave(source, self)
 
     def source_ready(self, source: Source) -> None:
         if self.over or source.peer in self.lanes or source.peer not in self._wanted:
             return
-        lane = Lane(self, source, self._item.content, self._item.transfer)
+        if not self._sources.has_place(source, self.rank):
+            # It is told again when there is one.
+            return
+        expected = self._sources.facts(source.peer).bytes_per_s
+        lane = Lane(self, source, self._item.content, self._item.transfer, expected)
         lane.alone = self._conduct.on_parole(self._item, source.peer)
         lane.partial = self._has_parts(source.peer)
+        lane.score = self._score(lane).bytes_per_s
         self.lanes[source.peer] = lane
-        if self._look is None:
-            self._look = self._clock.callLater(LOOK_S, self._look_at_all)
         self.emit("download.source_added", lane)
-        self.feed(lane)
+        if source.peer == self._favourite:
+            self._favourite = None
+            self.feed_all()
+        else:
+            self.feed(lane)
 
     def source_lost(self, source: Source, failure: SourceFailed) -> None:
         lane = self.lanes.pop(source.peer, None)
         if lane is not None:
             self._stop(lane)
             self.emit("download.source_lost", lane, failure.message, code=failure.code)
-        if self._found is not None and all(holder.peer != source.peer for holder in self._found.holders):
+        if source.peer not in self._holders:
             # It was kept for its link alone.
-            self._wanted.pop(source.peer, None)
-            self._sources.leave(source, self)
+            self._dismiss(source)
+        self._enlist()
         self.feed_all()
         self.judge()
 
@@ -171,10 +251,10 @@ class Crew:
         del self.lanes[peer]
         self._stop(lane)
         self._conduct.ban(self._item, peer, failure)
-        source = self._wanted.pop(peer, None)
-        if source is not None:
-            self._sources.leave(source, self)
+        self._dismiss(lane.source)
+        self._sources.freed(lane.source)
         self.emit("download.source_lost", lane, failure.message, code=failure.code)
+        self._enlist()
         self.feed_all()
         self.judge()
 
@@ -188,7 +268,9 @@ class Crew:
         now = self._clock.seconds()
         for source in self._wanted.values():
             soon = source.state is SourceState.BACKING_OFF and source.retry_at - now <= PATIENCE_S
-            if soon or source.state is SourceState.CONNECTING:
+            # Ready without a lane: as many downloads as may be are at work with it.
+            full = source.state is SourceState.READY and source.peer not in self.lanes
+            if soon or full or source.state is SourceState.CONNECTING:
                 return
         self._owner.no_source()
 
@@ -210,20 +292,63 @@ class Crew:
 
     def _has_parts(self, peer: PeerId) -> bool:
         """Whether it has only parts, as far as discovery knows."""
-        return self._found is not None and any(h.peer == peer and h.partial for h in self._found.holders)
+        holder = self._holders.get(peer)
+        return holder is not None and holder.partial
+
+    def _now_whole(self, holder: Holder) -> None:
+        """The index knows first that it has all of it by now."""
+        lane = self.lanes.get(holder.peer)
+        if lane is not None and lane.partial and not holder.partial:
+            self.whole_told(lane)
 
     # --- How they do -----------------------------------------------------------------------------
 
     def _look_at_all(self) -> None:
         """Every now and then: who sends nothing, who crawls, and whose chunks an idle one would have sooner."""
-        self._look = None if not self.lanes else self._clock.callLater(LOOK_S, self._look_at_all)
+        self._look = self._clock.callLater(LOOK_S, self._look_at_all)
         for lane in self.lanes.values():
             session = lane.source.session
             lane.doubt(session is not None and session.doubtful)
             lane.looks += 1
+            lane.score = self._score(lane).bytes_per_s
+            lane.press()
         self._find_crawlers()
+        self._enlist()
+        for source in list(self._wanted.values()):
+            if source.state is SourceState.READY:
+                # Perhaps there is room for one more download by now.
+                self.source_ready(source)
         self.feed_all()
         self.judge()
+        self._watch_for_standstill()
+
+    def _watch_for_standstill(self) -> None:
+        """All sources make us wait: others may have our active place meanwhile, while we keep ours in their lines."""
+        now = self._clock.seconds()
+        waits = all(lane.waits for lane in self.lanes.values()) and not self._is_connecting()
+        if not waits or self.over:
+            self._moved_at = now
+            if self._stuck:
+                self._stuck = False
+                self._owner.something_comes()
+        elif now - self._moved_at >= YIELD_S:
+            self._stuck = True
+            self._owner.nothing_comes()
+
+    def _is_connecting(self) -> bool:
+        return any(source.state is SourceState.CONNECTING for source in self._wanted.values())
+
+    def _score(self, lane: Lane) -> Score:
+        facts = self._sources.facts(lane.source.peer)
+        return score(evolve(facts, queue_position=lane.position, queue_s=lane.estimate_s))
+
+    def _favourite_is_awaited(self) -> bool:
+        """The best source was measured before, and gets a moment to get ready."""
+        if self._favourite is None or self._head_start_until is None:
+            return False
+        source = self._wanted.get(self._favourite)
+        connecting = source is not None and source.state is SourceState.CONNECTING
+        return connecting and self._clock.seconds() < self._head_start_until
 
     def _find_crawlers(self) -> None:
         """One that is far slower than the best has one chunk at a time; the others get what it has not begun."""
@@ -241,12 +366,13 @@ class Crew:
     # --- Asking ----------------------------------------------------------------------------------
 
     def feed_all(self) -> None:
-        for lane in list(self.lanes.values()):
+        """The best first."""
+        for lane in sorted(self.lanes.values(), key=lambda lane: -lane.score):
             self.feed(lane)
 
     def feed(self, lane: Lane) -> None:
         """Keep the lane's window full, within what may be unjournalled."""
-        if self.over or self.lanes.get(lane.source.peer) is not lane:
+        if self.over or self.lanes.get(lane.source.peer) is not lane or self._favourite_is_awaited():
             return
         if not self._received.has_outline:
             self._learning.learn_outline(lane, self.lanes.values())
@@ -260,12 +386,14 @@ class Crew:
                 self._learning.learn_group(lane, group, self.lanes.values())
             if not lane.ask(self._received.picker, below, free, self._swarm) and not self._relieve(lane):
                 return
+        if not lane.in_flight and self._outstanding() >= MAX_UNJOURNALLED:
+            lane.be_sated(True)
 
     def _is_shared_out(self, lane: Lane) -> bool:
         """Whether one that has all should choose what it sends first; at the very beginning there may be others too."""
         if lane.partial or self._received.picker.sequential:
             return False
-        return bool(self._swarm) or (not lane.served and self._found is not None and self._found.everyone)
+        return bool(self._swarm) or (not lane.served and self._everyone)
 
     def _relieve(self, lane: Lane) -> bool:
         """Whether this source, which has only parts, can be asked for what was asked of one that has all."""
@@ -325,6 +453,8 @@ class Crew:
 
     def lane_moved(self, lane: Lane) -> None:
         self.feed_all()
+        if self._stuck:
+            self._watch_for_standstill()
 
     def have_told(self, lane: Lane, group: int, bits: int) -> None:
         if group >= self._received.manifest.outline.groups:

@@ -26,9 +26,10 @@ from .queue import Item
 from .reading import Reading
 from .selection import Selected, content_of_prefix, is_numbers, numbers, select
 from .shares.service import Shares
+from .source_views import source_rows
 from .sources import SourcePool
 from .uploads import Uploads
-from .views import download_documents, source_rows
+from .views import download_documents
 
 #: Seconds that `get` of a content which no search has shown waits for the index to say who holds it.
 LOOK_UP_S = 2.0

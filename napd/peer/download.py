@@ -42,6 +42,12 @@ class DownloadOwner(Conduct, Protocol):
 
     def received(self, size: int) -> None: ...
     def no_source(self, item: Item) -> None: ...
+    def nothing_comes(self, item: Item) -> None:
+        """All its sources make it wait: another may have its place meanwhile."""
+
+    def something_comes(self, item: Item) -> None:
+        """It is served again."""
+
     def finished(self, item: Item, path: str) -> None: ...
     def failed(self, item: Item, error: NapError) -> None: ...
 
@@ -206,6 +212,12 @@ class Download:
 
     def no_source(self) -> None:
         self._owner.no_source(self.item)
+
+    def nothing_comes(self) -> None:
+        self._owner.nothing_comes(self.item)
+
+    def something_comes(self) -> None:
+        self._owner.something_comes(self.item)
 
     def outline_learnt(self, journalled: Deferred[None]) -> None:
         self._must_succeed(journalled)

@@ -321,6 +321,16 @@ class Downloads:
     def ban_code(self, item: Item, peer: PeerId) -> str | None:
         return self._turns.prospects.ban_code(item.content, peer)
 
+    def ban_left_s(self, item: Item, peer: PeerId) -> float:
+        return self._turns.prospects.ban_left_s(item.content, peer)
+
+    def parole_left(self, item: Item, peer: PeerId) -> int:
+        return self._turns.prospects.standings.parole_left(item.content, peer)
+
+    def retry_in_s(self, item: Item) -> float | None:
+        """Seconds until a waiting download is looked at again, if nothing happens before."""
+        return self._turns.retry_in_s(item)
+
     def holds_from(self, item: Item, user: str) -> bool:
         """Whether this user is, or was in this run of the daemon, among its sources: what ``@user`` selects by."""
         return self._turns.holds_from(item, user)

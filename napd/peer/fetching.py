@@ -22,26 +22,17 @@ from ..net.link import SecureLink
 from ..net.pacing import Pacer
 from ..wire import peer as wire
 from .outstanding import Outstanding
+from .patience import WATCH_S, Patience
 from .places_told import PlacesTold
 from .throughput import Throughput
 from .watches import Watcher, Watches
 
 #: Seconds from the secured link to `admitted`.
 ADMISSION_S = 10.0
-#: Seconds without a byte, while something is owed and it is not our turn to wait, after which others are asked for it,
-#: and after which the source is left. A disk that has to start up takes longer than the first.
-DOUBT_S = 2.5
-STALL_S = 10.0
-#: Seconds within which a source that is said to have come back has to give a sign of life on a link from before.
-PROOF_S = 2.0
 #: Seconds without a word from us to a source that tells what it has, after which we ping.
 KEEP_ALIVE_S = 20.0
-#: How often that is looked at.
-WATCH_S = 0.5
 #: Chunks from this size on are put into a buffer as they come; shorter ones are not worth a whole one.
 BUFFERED_BYTES = 256 * 1024
-#: Seconds after a pause for our own limit in which a source's pace says nothing about it.
-THROTTLED_S = 1.0
 
 
 class Receiver(Protocol):
@@ -147,17 +138,8 @@ class FetchSession:
         self._outstanding = Outstanding()
         self._queued = PlacesTold()
         self._incoming: _Incoming | None = None
-        self._heard_at = 0.0
-        self._progress_at = 0.0
         self._said_at = 0.0
-        self._watched_at = 0.0
-        self._silent_s = 0.0
-        self._prove_since: float | None = None
-        self._owed = False
-        self._throttled_until = 0.0
-        #: Seconds since the last byte of what is owed; ours, not its, are left out.
-        self.stuck_s = 0.0
-        self.throughput = Throughput()
+        self._patience = Patience()
         self._pinged_at: float | None = None
         self._check: IDelayedCall | None = None
         self._resume: IDelayedCall | None = None
@@ -179,15 +161,26 @@ class FetchSession:
         """For how long we wait there yet, as the source expects; None if it does not say."""
         return self._queued.estimate_s(content, self._clock.seconds())
 
+    # --- How it does -----------------------------------------------------------------------------
+
+    @property
+    def throughput(self) -> Throughput:
+        return self._patience.throughput
+
+    @property
+    def stuck_s(self) -> float:
+        """Seconds since the last byte of what is owed."""
+        return self._patience.stuck_s
+
     @property
     def doubtful(self) -> bool:
         """It owes something and sends nothing: what it was asked for had better be asked of others."""
-        return self.stuck_s >= DOUBT_S
+        return self._patience.doubtful
 
     @property
     def throttled(self) -> bool:
         """Our own limit slows it down: its pace says nothing about it."""
-        return self._resume is not None or self._clock.seconds() < self._throttled_until
+        return self._patience.throttled(self._clock.seconds())
 
     # --- Asking ----------------------------------------------------------------------------------
 
@@ -220,7 +213,7 @@ class FetchSession:
             self._queued.is_over(content)
         request = GetRequest(self._new_id(), content, first, first + count, first + count, receiver)
         self._gets[request.id] = request
-        self._owes_from_now()
+        self._owes_changed()
         get = wire.Get(request.id, content, first, count, transfer, priority, loose)
         self._say(*self._outstanding.ask(request.id, get))
         return request
@@ -241,13 +234,12 @@ class FetchSession:
             del self._gets[request.id]
         else:
             self._say(wire.Cancel(request.id))
-        self._measure()
+        self._owes_changed()
 
     def prove(self) -> None:
         """The peer is said to have come back: unless it gives a sign of life soon, this link is of the time before."""
         if self._admitted:
-            self._prove_since = self._clock.seconds()
-            self._silent_s = 0.0
+            self._patience.ask_for_proof(self._clock.seconds())
             if self._pinged_at is None:  # This is said once for each content that the peer has.
                 self._ping()
 
@@ -272,13 +264,12 @@ class FetchSession:
     # --- LinkUser --------------------------------------------------------------------------------
 
     def link_secured(self, key: PublicKey) -> None:
-        self._heard_at = self._clock.seconds()
+        self._patience.heard(self._clock.seconds())
         self._check = self._clock.callLater(ADMISSION_S, self._not_admitted)
         self._say(wire.Hello((wire.VERSION,), self._agent, "fetch", (wire.FEATURE_HAVE,)))
 
     def line_heard(self, line: bytes) -> None:
-        self._heard_at = self._clock.seconds()
-        self._silent_s = 0.0
+        self._patience.heard(self._clock.seconds())
         try:
             message = wire.decode_from_server(line)
         except RemoteProtocolError as error:
@@ -331,7 +322,7 @@ class FetchSession:
         elif isinstance(message, wire.Queued):
             self._progressed()
             self._queued_told(message)
-            self._measure()
+            self._owes_changed()
         elif isinstance(message, wire.Have):
             self._watches.told(message)
         elif isinstance(message, wire.Gone):
@@ -380,7 +371,7 @@ class FetchSession:
         self._admitted = True
         if self._check is not None:
             self._check.cancel()
-        self._watched_at = self._clock.seconds()
+        self._patience.look(self._clock.seconds())
         self._check = self._clock.callLater(WATCH_S, self._watch)
         self._ready(self)
 
@@ -420,7 +411,7 @@ class FetchSession:
         if isinstance(request, _ManifestRequest):
             del self._manifests[request.id]
             self._ended_here(request.id)
-            self._measure()
+            self._owes_changed()
             request.done.callback((incoming.number, bytes(data)))
             return
         request.next_chunk += 1
@@ -428,7 +419,7 @@ class FetchSession:
         if ended:
             self._gets.pop(request.id, None)
             self._ended_here(request.id)
-        self._measure()
+        self._owes_changed()
         if incoming.number < request.wanted_end:
             request.receiver.chunk_came(incoming.number, data)
             if ended:
@@ -444,6 +435,7 @@ class FetchSession:
         self._ended_here(about)
         manifest = self._manifests.pop(about, None)
         if manifest is not None:
+            self._owes_changed()
             manifest.done.errback(failure)
         request = self._gets.pop(about, None)
         if request is None:
@@ -451,7 +443,7 @@ class FetchSession:
         if all(other.content != request.content for other in self._gets.values()):
             # The next request for it begins anew.
             self._queued.is_over(request.content)
-        self._measure()
+        self._owes_changed()
         request.refused = True
         if request.left:
             request.receiver.get_ended(failure)
@@ -478,80 +470,49 @@ class FetchSession:
         link = self._link
         if link is None:
             return
-        self._wait_counted()
-        if self.stuck_s >= STALL_S:
-            link.abort(SourceFailed(f"no byte for {STALL_S:.0f} s", code="stalled"))
-            return
-        if self._prove_since is not None and self._heard_at > self._prove_since:
-            self._prove_since = None
-        if self._silent_s >= (wire.DEAD_AFTER_S if self._prove_since is None else PROOF_S):
-            link.abort(SourceFailed("the source is silent", code="stalled"))
+        self._owes_changed()
+        why = self._patience.look(self._clock.seconds())
+        if why is not None:
+            link.abort(SourceFailed(why, code="stalled"))
             return
         # One that tells what it has is not silent, and must hear of us all the same.
         quiet_s = self._clock.seconds() - self._said_at if self._watches else 0.0
-        due = self._silent_s >= wire.HEARTBEAT_S or quiet_s >= KEEP_ALIVE_S
+        due = self._patience.silent_s >= wire.HEARTBEAT_S or quiet_s >= KEEP_ALIVE_S
         if due and self._pinged_at is None and self._incoming is None:
             self._ping()
         self._check = self._clock.callLater(WATCH_S, self._watch)
 
-    def _wait_counted(self) -> None:
-        """Add up how long we have waited. A turn that comes late is this end's fault, so none counts double."""
-        now = self._clock.seconds()
-        since, self._watched_at = self._watched_at, now
-        self._measure()
-        if self._resume is not None:
-            return
-        self._silent_s += min(max(0.0, now - max(since, self._heard_at)), 2 * WATCH_S)
-        if self._owed:
-            # A source that answers pings and nothing else is alive, and of no use.
-            self.stuck_s += min(max(0.0, now - max(since, self._progress_at)), 2 * WATCH_S)
-        else:
-            self.stuck_s = 0.0
-
     def _progressed(self, size: int = 0) -> None:
         """Something of what is owed has come."""
-        self._heard_at = self._progress_at = self._clock.seconds()
-        self._silent_s = self.stuck_s = 0.0
-        self._measure(size)
+        self._patience.progressed(self._clock.seconds(), size)
 
-    def _measure(self, size: int = 0) -> None:
-        """Count what has come, and the time since the last call if something was owed in it."""
-        now = self._clock.seconds()
-        if self.throttled:
-            self.throughput.skip(now)
-        else:
-            self.throughput.note(size, now, busy=self._owed)
-        self._owed = bool(self._manifests) or any(r.content not in self._queued for r in self._gets.values())
+    def _owes_changed(self) -> None:
+        """Something was asked for, has come, or has to be waited for."""
+        owes = bool(self._manifests) or any(r.content not in self._queued for r in self._gets.values())
+        self._patience.owes(self._clock.seconds(), owes)
 
     def _ping(self) -> None:
         self._pinged_at = self._clock.seconds()
         self._say(wire.Ping())
-
-    def _owes_from_now(self) -> None:
-        """A request is made: if nothing was owed before, its time begins now."""
-        owed = self._owed
-        self._measure()
-        if self._owed and not owed:
-            self._progress_at = self._clock.seconds()
-            self.stuck_s = 0.0
 
     def _slow_down(self, size: int) -> None:
         """Stop reading for a while if the download limit says so; what the source sends waits in its own buffers."""
         delay = self._pacer.delay_after(size)
         link = self._link
         if delay > 0.01 and self._resume is None and link is not None:
-            self._throttled_until = self._clock.seconds() + delay + THROTTLED_S
+            self._patience.pause(self._clock.seconds(), delay)
             link.pause_reading()
             self._resume = self._clock.callLater(min(delay, 2.0), self._read_on)
 
     def _read_on(self) -> None:
         self._resume = None
-        self._progressed()
+        self._patience.resume(self._clock.seconds())
         delay = self._pacer.delay_after(0)
         link = self._link
         if link is None:
             return
         if delay > 0.01:
+            self._patience.pause(self._clock.seconds(), delay)
             self._resume = self._clock.callLater(min(delay, 2.0), self._read_on)
         else:
             link.resume_reading()
@@ -561,7 +522,7 @@ class FetchSession:
     def _ask_manifest(self, build: Callable[[int], wire.FromFetcher]) -> Deferred[tuple[int, bytes]]:
         request = _ManifestRequest(self._new_id(), Deferred())
         self._manifests[request.id] = request
-        self._owes_from_now()
+        self._owes_changed()
         self._say(*self._outstanding.ask(request.id, build(request.id)))
         return request.done
 

@@ -18,7 +18,9 @@ from twisted.internet.defer import Deferred
 from ..errors import DiskFailed, NapError, NoSpace
 from ..model import ContentId, DownloadState, Priority
 from ..wire.documents import Problem
+from . import lessons
 from .disk import FileIdentity
+from .experience import Lesson
 from .flushed import FlushedChunks
 from .queue import Item
 
@@ -58,7 +60,8 @@ SCHEMA = (
     """,
     """
     ALTER TABLE download ADD COLUMN sequential INTEGER NOT NULL DEFAULT 0;
-    """,
+    """
+    + lessons.TABLE,
 )
 
 Statement = tuple[str, tuple[Any, ...]]
@@ -145,6 +148,10 @@ class Journal:
         """Blocks."""
         return dict(self._connection.execute("SELECT name, value FROM setting"))
 
+    def lessons(self) -> list[Lesson]:
+        """What was learnt about other peers. Blocks."""
+        return lessons.load_lessons(self._connection)
+
     # --- Reading ---------------------------------------------------------------------------------
 
     def kept(self, download: int) -> Deferred[Kept]:
@@ -195,6 +202,10 @@ class Journal:
 
     def set(self, settings: Mapping[str, str]) -> Deferred[None]:
         return self._write([_setting(name, value) for name, value in settings.items()])
+
+    def remember(self, learnt: Sequence[Lesson]) -> Deferred[None]:
+        """Keep this of other peers for the next start."""
+        return self._write(lessons.saving(learnt))
 
     def outline(self, item: Item, group_digests: bytes) -> Deferred[None]:
         sql = "UPDATE download SET size=?, name=?, group_digests=? WHERE id=?"

@@ -17,20 +17,22 @@ from .rates import RateMeter
 from .sources import Source
 from .swarm import Swarm
 
-#: Chunks asked of a source at once to begin with, and at most.
-FIRST_WINDOW = 4
+#: Chunks asked of a source of unknown pace at once to begin with, and of any at most.
+FIRST_WINDOW = 2
 LAST_WINDOW = 16
 #: Seconds of work that a source is asked for ahead: enough to never idle, and little to take back when it fails.
 AHEAD_S = 1.5
 #: The last so many chunks are asked for one by one: each can then be given to another or cancelled by itself.
 SINGLES = 32
-#: A source of unknown pace is expected to need this long for a chunk; one that has sent nothing for as long is late.
-UNKNOWN_S = 2.0
 #: Refusals in a row by a source that says that it has what it was asked for, after which it is left.
 MAX_REFUSALS = 8
 #: Chunks that one who has all is asked for at a time, one by one, where others fetch the same: it sends first what it
 #: has sent to the fewest, and what it has not begun another may have by then.
 SWARM_WINDOW = 6
+#: One of unknown pace gets the benefit of the doubt: it should need only this long for a chunk. So it gets measured.
+HOPED_S = 0.5
+#: One of unknown pace that has sent nothing for so many seconds is late.
+LATE_S = 2.0
 
 
 class LaneOwner(Protocol):
@@ -68,6 +70,8 @@ class Lane:
     source: Source
     content: ContentId
     transfer: str
+    #: Bytes per second that it gave in the past, until this session has measured it.
+    expected_per_s: float | None = None
     doubtful: bool = False
     crawling: bool = False
     alone: bool = False
@@ -78,17 +82,27 @@ class Lane:
     #: How many chunks it has, if it has only parts.
     parts: int = 0
     served: int = 0
+    #: Bytes per second that its source is expected to give; looked at now and then.
+    score: float = 0.0
     #: Asked for the outline or a group of digests, which has not come.
     asking: bool = False
     #: Looks at it (`crew.LOOK_S` apart) since then.
     looks: int = 0
     meter: RateMeter = field(factory=RateMeter)
-    _window: int = FIRST_WINDOW
+    #: There was nothing left to ask of it when it was looked at last.
+    _sated: bool = False
+    _window: int = field(init=False, default=FIRST_WINDOW)
     _requests: dict[int, GetRequest] = field(factory=dict)
     _picker: Picker | None = None
     _position: int | None = None
     _watch: int | None = None
     _refusals: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        if self.pace_per_s is not None:
+            self._window = max(2, _enough(self.pace_per_s))
+        self.source.workers.append(self)
+        self.press()
 
     # --- How it does -----------------------------------------------------------------------------
 
@@ -101,6 +115,12 @@ class Lane:
     def position(self) -> int | None:
         """Our place in its queue while it makes us wait for something that is still wanted of it."""
         return self._position if self.in_flight else None
+
+    @property
+    def estimate_s(self) -> float | None:
+        """For how long it makes us wait in its queue yet, as it expects; None if it does not, or does not say."""
+        session = self.source.session
+        return None if session is None or self.position is None else session.estimate_s(self.content)
 
     @property
     def waits(self) -> bool:
@@ -119,7 +139,7 @@ class Lane:
     @property
     def room(self) -> int:
         """How many more chunks it may be asked for now."""
-        return 0 if self.waits else max(0, self.window - self.in_flight)
+        return 0 if self.waits or self.held_back else max(0, self.window - self.in_flight)
 
     @property
     def bytes_per_s(self) -> float | None:
@@ -127,14 +147,20 @@ class Lane:
         session = self.source.session
         return None if session is None else session.throughput.per_s()
 
+    @property
+    def pace_per_s(self) -> float | None:
+        """The same, or what it gave in the past while it is not measured anew."""
+        measured = self.bytes_per_s
+        return self.expected_per_s if measured is None else measured
+
     def eta_s(self, chunk: int) -> float:
         """Seconds in which it should have delivered this chunk, which it was asked for."""
         session = self.source.session
         if self.waits or session is None:
             return math.inf
-        rate = session.throughput.per_s()
+        rate = self.bytes_per_s
         if rate is None:
-            return math.inf if session.stuck_s >= UNKNOWN_S else 0.0
+            return math.inf if session.stuck_s >= LATE_S else 0.0
         ahead = 0
         for request in self._requests.values():
             if request.next_chunk <= chunk < request.wanted_end:
@@ -146,8 +172,10 @@ class Lane:
     @property
     def next_eta_s(self) -> float:
         """Seconds in which it should deliver one more chunk."""
-        rate = self.bytes_per_s
-        return UNKNOWN_S if not rate else (self.in_flight + 1) * CHUNK_BYTES / rate
+        pace = self.pace_per_s
+        if pace is None:
+            return HOPED_S
+        return math.inf if pace == 0 else (self.in_flight + 1) * CHUNK_BYTES / pace
 
     # --- Asking ----------------------------------------------------------------------------------
 
@@ -164,9 +192,11 @@ class Lane:
         most = min(most, self.room, run_length, MAX_RUN)
         run = picker.take(self, most, below, self.sooner, swarm=swarm, partial=self.partial)
         if run is None:
+            self.be_sated(True)
             return False
         first, count = run
         self._picker = picker
+        self.be_sated(False)
         loose = self.shared_out
         request = session.get(self.content, first, count, self.transfer, self, self.owner.rank, loose=loose)
         self._take_on(request)
@@ -181,7 +211,9 @@ class Lane:
 
     def sooner(self, other: object, chunk: int) -> float:
         """By how many seconds this lane should beat another one that was asked for this chunk."""
-        return other.eta_s(chunk) - 1.25 * self.next_eta_s if isinstance(other, Lane) else 0.0
+        if not isinstance(other, Lane) or math.isinf(self.next_eta_s):
+            return 0.0
+        return other.eta_s(chunk) - 1.25 * self.next_eta_s
 
     def ask_blind(self) -> bool:
         """Ask for the only chunk of a content whose manifest is not needed."""
@@ -210,6 +242,9 @@ class Lane:
             self._picker.release_all(self)
             # Its source may keep a cancelled request for long; it must not keep the whole download with it.
             self._picker = None
+        if self in self.source.workers:
+            self.source.workers.remove(self)
+            self._let_others_go_on()
 
     def trim(self) -> None:
         """Take back what has not begun to come; the chunk that is on its way is kept."""
@@ -287,6 +322,49 @@ class Lane:
         self._watch = None
         self.owner.lane_failed(self, failure)
 
+    # --- Beside other downloads from the same source ---------------------------------------------
+
+    @property
+    def rank(self) -> int:
+        return self.owner.rank
+
+    @property
+    def presses(self) -> bool:
+        return not (self._sated or self.waits or self.alone or self.crawling)
+
+    @property
+    def held_back(self) -> bool:
+        """A more urgent download takes all that the source gives."""
+        return any(worker.presses and worker.rank < self.rank for worker in self.source.workers)
+
+    def give_way(self) -> None:
+        # One that waits in its source's line keeps its place there.
+        if not self.waits:
+            self.trim()
+
+    def go_on(self) -> None:
+        self.owner.lane_moved(self)
+
+    def be_sated(self, sated: bool) -> None:
+        """Whether there is nothing that it could be asked for now."""
+        if sated != self._sated:
+            self._sated = sated
+            if sated:
+                self._let_others_go_on()
+            else:
+                self.press()
+
+    def press(self) -> None:
+        """What is less urgent gives way; also when that has only now become so."""
+        for worker in list(self.source.workers):
+            if self.presses and worker.rank > self.rank:
+                worker.give_way()
+
+    def _let_others_go_on(self) -> None:
+        for worker in list(self.source.workers):
+            if worker.rank > self.rank:
+                worker.go_on()
+
     # --- Waiting ---------------------------------------------------------------------------------
 
     def doubt(self, doubtful: bool) -> None:
@@ -298,7 +376,13 @@ class Lane:
     def _waits_since(self, before: bool) -> None:
         """While it makes us wait, others may have what it was asked for; once it serves, the rest is its own again."""
         picker = self._picker
-        if self.waits == before or picker is None:
+        if self.waits == before:
+            return
+        if self.waits:
+            self._let_others_go_on()
+        else:
+            self.press()
+        if picker is None:
             return
         for request in list(self._requests.values()):
             for chunk in range(request.next_chunk, request.wanted_end):
@@ -331,9 +415,8 @@ class Lane:
 
     def _pace_window(self) -> None:
         """As much as it gives in `AHEAD_S`, found by one more with each chunk."""
-        rate = self.bytes_per_s
-        enough = LAST_WINDOW if rate is None else math.ceil(rate * AHEAD_S / CHUNK_BYTES) + 1
-        self._window = max(2, min(self._window + 1, enough, LAST_WINDOW))
+        pace = self.pace_per_s
+        self._window = max(2, min(self._window + 1, LAST_WINDOW if pace is None else _enough(pace)))
 
     def get_ended(self, failure: SourceFailed | None) -> None:
         if failure is not None and self.partial and failure.code == "gone":
@@ -360,3 +443,8 @@ class Lane:
         self._position = position
         self._waits_since(before)
         self.owner.lane_moved(self)
+
+
+def _enough(bytes_per_s: float) -> int:
+    """Chunks that keep a source of this pace busy."""
+    return min(LAST_WINDOW, math.ceil(bytes_per_s * AHEAD_S / CHUNK_BYTES) + 1)

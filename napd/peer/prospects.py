@@ -131,6 +131,9 @@ class Prospects:
         """Why this peer is not asked for this content at present."""
         return self.standings.ban_code(content, peer, self._clock.seconds())
 
+    def ban_left_s(self, content: ContentId, peer: PeerId) -> float:
+        return self.standings.ban_left_s(content, peer, self._clock.seconds())
+
     def pardon(self, content: ContentId) -> None:
         """A person wants it tried again with everybody."""
         self.standings.pardon(content)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from operator import attrgetter
 from typing import Any
 
@@ -19,6 +20,9 @@ from ..model import ContentId, DownloadState, Priority
 from ..wire.documents import Problem
 
 _RUNNABLE = frozenset({DownloadState.QUEUED, DownloadState.ACTIVE})
+
+#: Downloads that may stand in their sources' lines without an active place: each has a file open and links in use.
+MAX_ASIDE = 16
 
 #: The words of `queue move`.
 MOVES = ("top", "up", "down", "bottom")
@@ -120,6 +124,8 @@ class Queue:
     _active: set[int] = field(factory=set)
     # The highest place that was ever given in each priority.
     _last_places: dict[Priority, int] = field(factory=dict)
+    # Those that gave their active place to others, and go on standing in the lines of their sources.
+    _aside: set[int] = field(factory=set)
 
     # --- Looking ---------------------------------------------------------------------------------
 
@@ -166,8 +172,9 @@ class Queue:
         return Counter(item.state for item in self._items.values())
 
     def schedule(self, limit: int) -> Schedule:
-        """Which to start and which to displace, so that the first `limit` runnable are the active."""
-        wanted = [number for _, _, number in self._ready[:limit]]
+        """Which to start and which to displace, so that the first `limit` that can run now are the active."""
+        able = (number for _, _, number in self._ready if number not in self._aside)
+        wanted = list(islice(able, limit))
         wanted_set = set(wanted)
         return Schedule(
             start=[self._items[n] for n in wanted if n not in self._active],
@@ -219,6 +226,7 @@ class Queue:
         """`queue clear`: as if these had never been; their ids are not used again."""
         for item in list(items):
             self._take_out(item)
+            self._aside.discard(item.id)
             del self._items[item.id]
             if self._by_content.get(item.content) is item:
                 del self._by_content[item.content]
@@ -232,6 +240,24 @@ class Queue:
         """A more urgent one takes its place: queued again, its chunks kept."""
         if item.state is DownloadState.ACTIVE:
             self._set(item, DownloadState.QUEUED)
+
+    def step_aside(self, item: Item) -> bool:
+        """All its sources make it wait: queued, and others may run before it. False if nobody would."""
+        others = any(number not in self._active and number not in self._aside for _, _, number in self._ready)
+        if item.state is not DownloadState.ACTIVE or len(self._aside) >= MAX_ASIDE or not others:
+            return False
+        self._set(item, DownloadState.QUEUED)
+        self._aside.add(item.id)
+        return True
+
+    def step_back(self, item: Item) -> bool:
+        """It is served again, and has its place in the order."""
+        aside = item.id in self._aside
+        self._aside.discard(item.id)
+        return aside
+
+    def is_aside(self, item: Item) -> bool:
+        return item.id in self._aside
 
     def no_source(self, item: Item) -> bool:
         return self._change(item, {DownloadState.ACTIVE, DownloadState.QUEUED}, DownloadState.WAITING)
@@ -386,6 +412,7 @@ class Queue:
         self._set(item, state)
 
     def _set(self, item: Item, state: DownloadState) -> None:
+        self._aside.discard(item.id)
         self._take_out(item)
         item.state = state
         self._put_in(item)

@@ -31,6 +31,11 @@ class Retries:
         delay = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** min(count, 10)) * self._rng.uniform(0.75, 1.25)
         self._timers[item.id] = self._clock.callLater(delay, self._now, item)
 
+    def left_s(self, item: Item) -> float | None:
+        """Seconds until it is looked at again."""
+        timer = self._timers.get(item.id)
+        return None if timer is None else max(0.0, timer.getTime() - self._clock.seconds())
+
     def forget(self, item: Item) -> None:
         """The next wait is a first one again."""
         self._counts.pop(item.id, None)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from random import Random
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -27,11 +27,24 @@ from ..net.pacing import Pacer
 from ..wire import peer as wire
 from .addresses import Addresses
 from .dialling import Dialling
+from .experience import Experience
 from .fetching import FetchSession
 from .rates import RateMeter
+from .scoring import Facts
+from .throughput import enough
 
 #: Seconds that a link without a user is kept for the next download.
 KEEP_IDLE_S = 10.0
+#: How many sources are at work for one download unless the configuration says otherwise.
+DEFAULT_PLACES = 8
+#: How many downloads are at work with one source unless the configuration says otherwise.
+DEFAULT_PER_SOURCE = 4
+#: How often what is learnt is taken down; a link that ends or falls idle is taken down at once.
+LEARN_S = 5.0
+
+
+#: Ends of a link that say nothing about how good a source is.
+_NOBODY_S_FAULT = ("closed", "shutdown", "no_ticket")
 
 
 class SourceState(StrEnum):
@@ -52,6 +65,24 @@ class SourceUser(Protocol):
         """It cannot be asked any more; it is dialled again after its back-off as long as it is wanted."""
 
 
+class Worker(Protocol):
+    """What works with a source for one download; implemented by `peer.lane`. The smaller `rank`, the more urgent."""
+
+    @property
+    def rank(self) -> int: ...
+    @property
+    def presses(self) -> bool:
+        """It could take all that the source gives: less urgent ones give way."""
+
+    @property
+    def waits(self) -> bool: ...
+    def give_way(self) -> None:
+        """A more urgent one wants the source: take back what has not begun to come."""
+
+    def go_on(self) -> None:
+        """The more urgent one is satisfied."""
+
+
 @define(eq=False)
 class Source:
     """One other peer. `retry_at` is on the clock's scale; `address`: where it was met last."""
@@ -66,7 +97,10 @@ class Source:
     retry_at: float = 0.0
     meter: RateMeter = field(factory=RateMeter)
     users: list[SourceUser] = field(factory=list)
+    workers: list[Worker] = field(factory=list)
     timer: IDelayedCall | None = None
+    #: Bytes and busy seconds of the session that were taken down already.
+    learnt: tuple[int, float] = (0, 0.0)
 
     @property
     def rtt_s(self) -> float | None:
@@ -77,6 +111,8 @@ class SourcePool:
     """All sources that anybody wants, by peer id.
 
     :param ticket: the present ticket, shown to each source.
+    :param places: how many sources may be at work for one download.
+    :param per_source: how many downloads may be at work with one source; urgent ones always may.
     """
 
     def __init__(
@@ -89,7 +125,14 @@ class SourcePool:
         ticket: Callable[[], str | None],
         pacer: Pacer,
         background: Background,
+        experience: Experience,
+        places: int = DEFAULT_PLACES,
+        per_source: int = DEFAULT_PER_SOURCE,
     ) -> None:
+        self.places = places
+        self.per_source = per_source
+        self._experience = experience
+        self._learning: IDelayedCall | None = None
         self._clock = clock
         self._rng = rng
         self._dialler = dialler
@@ -128,29 +171,87 @@ class SourcePool:
         if user in source.users:
             source.users.remove(user)
         if not source.users and source.state is SourceState.READY:
+            self._learn(source)
             self._set_timer(source, KEEP_IDLE_S, self._close_idle)
 
-    def returned(self, peer: PeerId) -> None:
+    def has_place(self, source: Source, rank: int) -> bool:
+        """Whether one more download may work with this source; whom it makes wait in its queue does not count."""
+        return rank == 0 or sum(not worker.waits for worker in source.workers) < self.per_source
+
+    def freed(self, source: Source) -> None:
+        """A download works with this source no more: another may."""
+        if source.state is SourceState.READY:
+            for user in list(source.users):
+                user.source_ready(source)
+
+    def returned(self, holder: Holder) -> None:
         """The peer has just come online (again): what failed before says nothing about now."""
-        source = self._sources.get(peer)
+        self._addresses.forgive(holder.addresses)
+        source = self._sources.get(holder.peer)
         if source is None:
             return
-        self._addresses.forgive(source.addresses)
         if source.state is SourceState.BACKING_OFF:
             self._dial(source)
         elif source.session is not None:
             source.session.prove()
 
+    # --- What is learnt --------------------------------------------------------------------------
+
     def served(self, source: Source) -> None:
         """It gave something good: what failed before is forgotten."""
+        self._experience.succeeded(source.peer)
         if source.address is not None:
             self._addresses.served(source.address)
 
     def misbehaved(self, source: Source) -> None:
         """It gave something wrong."""
+        self._experience.failed(source.peer)
+
+    def facts(self, peer: PeerId) -> Facts:
+        """What is known of this peer as a source: what it does now, or else what it did before."""
+        facts = self._experience.facts(peer)
+        source = self._sources.get(peer)
+        if source is None or source.session is None:
+            return facts
+        pace, rtt = source.session.throughput.per_s(), source.session.rtt_s
+        return evolve(
+            facts,
+            bytes_per_s=facts.bytes_per_s if pace is None else pace,
+            rtt_s=facts.rtt_s if rtt is None else rtt,
+        )
+
+    def may_be_tried(self, addresses: Sequence[str]) -> bool:
+        """Whether one of these is not backed off from now."""
+        return bool(self._addresses.usable(addresses, self._clock.seconds()))
+
+    def _learn_from_all(self) -> None:
+        self._learning = None
+        for source in self._sources.values():
+            self._learn(source)
+        if any(source.session is not None for source in self._sources.values()):
+            self._learn_later()
+        self._experience.keep()
+
+    def _learn_later(self) -> None:
+        if self._learning is None and not self._stopped:
+            self._learning = self._clock.callLater(LEARN_S, self._learn_from_all)
+
+    def _learn(self, source: Source) -> None:
+        """Take down what its session measured since the last time."""
+        if source.session is None:
+            return
+        throughput = source.session.throughput
+        size, busy_s = throughput.bytes - source.learnt[0], throughput.busy_s - source.learnt[1]
+        if size and enough(size, busy_s):
+            source.learnt = throughput.bytes, throughput.busy_s
+            self._experience.measured(source.peer, size / max(busy_s, 0.001), busy_s, source.session.rtt_s)
 
     def stop(self) -> None:
         self._stopped = True
+        if self._learning is not None:
+            self._learning.cancel()
+        self._learn_from_all()
+        self._experience.keep(at_once=True)
         for source in self._sources.values():
             self._set_timer(source, None, self._close_idle)
             if source.session is not None:
@@ -192,6 +293,8 @@ class SourcePool:
             return
         source.state = SourceState.READY
         source.failure = None
+        source.learnt = (0, 0.0)
+        self._learn_later()
         if not source.users:
             self._set_timer(source, KEEP_IDLE_S, self._close_idle)
         for user in list(source.users):
@@ -225,6 +328,9 @@ class SourcePool:
     # --- Losing ----------------------------------------------------------------------------------
 
     def _lost(self, source: Source, failure: SourceFailed) -> None:
+        self._learn(source)
+        if failure.code not in _NOBODY_S_FAULT:
+            self._experience.failed(source.peer)
         source.session = None
         source.failure = source.failure or failure
         source.state = SourceState.IDLE

@@ -14,6 +14,7 @@ from attrs import frozen
 from msgspec import Struct
 from twisted.application.service import IService
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
@@ -29,6 +30,7 @@ from ..net.tls_factory import read_buffer, stream_server_factory
 from ..ops.control import Handler
 from ..ops.daemon import DaemonService, Frame
 from ..ops.database import open_database
+from ..ops.events import Events
 from ..ops.listening import Listening, listen
 from ..ops.settings import PEER_SETTINGS
 from ..ops.threads import Pool, Worker
@@ -40,6 +42,7 @@ from .control import PeerControl
 from .daemon import PeerDaemon
 from .disk import Disk
 from .downloads import Downloads
+from .experience import Experience
 from .journal import SCHEMA, Journal, database_path
 from .partial_sharing import PartialSharing, SharesAndParts
 from .queue import Queue
@@ -146,6 +149,7 @@ def compose(frame: Frame) -> Peer:
     door.reception = Reception(
         clock=clock, agent=AGENT, uploads=uploads, background=background, events=events, most=_most_links()
     )
+    experience = Experience(now, journal.lessons(), lambda learnt: _kept(events, journal.remember(learnt)))
     sources = SourcePool(
         clock=clock,
         rng=rng,
@@ -154,6 +158,9 @@ def compose(frame: Frame) -> Peer:
         ticket=discovery.ticket,
         pacer=down,
         background=background,
+        experience=experience,
+        places=values["sources_per_download"],
+        per_source=values["downloads_per_source"],
     )
     downloads = Downloads(
         clock=clock,
@@ -271,6 +278,11 @@ class _Door(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> SecureLink | None:
         return self.reception.link(str(getattr(addr, "host", "")))
+
+
+def _kept(events: Events, saved: Deferred[None]) -> None:
+    """Nobody waits for it, and the worst is that a peer is measured anew."""
+    saved.addErrback(lambda failure: events.fault("keeping what was learnt about peers", failure))
 
 
 def _most_links() -> int:

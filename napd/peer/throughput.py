@@ -12,9 +12,13 @@ from attrs import define
 HALF_LIFE_S = 1.0
 #: No step counts for more than this: a clock that jumps is ours (a late reactor), not the source's.
 LONGEST_STEP_S = 1.0
-#: There is no figure before so much has come, or so many busy seconds: a small file measures the round trip.
+#: There is no figure before so much has come in so many busy seconds: a small file measures the round trip, and what a
+#: limiter or a buffer lets through at once measures nothing.
 LEAST_BYTES = 256 * 1024
-LEAST_S = 1.5
+LEAST_S = 0.5
+#: Either of these alone will do: a fast source needs no time, and one that gives next to nothing is measured, too.
+MANY_BYTES = 16 << 20
+MANY_S = 1.5
 #: Below this the clock says more than the source.
 _SHORTEST_S = 0.001
 
@@ -47,6 +51,11 @@ class Throughput:
 
     def per_s(self) -> float | None:
         """Bytes per busy second; None while there is too little to tell."""
-        if self.bytes < LEAST_BYTES and self.busy_s < LEAST_S:
+        if not enough(self.bytes, self.busy_s):
             return None
         return self._recent_bytes / max(self._recent_s, _SHORTEST_S)
+
+
+def enough(size: int, busy_s: float) -> bool:
+    """Whether so much in so many busy seconds tells a pace."""
+    return size >= MANY_BYTES or busy_s >= MANY_S or (size >= LEAST_BYTES and busy_s >= LEAST_S)

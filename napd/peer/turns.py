@@ -106,7 +106,7 @@ class Turns:
         self._rescheduling = True
         try:
             for item in self._runs.items():
-                if item.state is not DownloadState.ACTIVE:
+                if not item.runnable:
                     self._runs.stop(item)
             # Each pass settles at least one download, or nothing changes any more.
             for _ in range(len(self._queue) + 1):
@@ -119,10 +119,18 @@ class Turns:
                     break
                 for item in plan.start:
                     self._launch(item)
+            self._stop_those_without_a_place()
         finally:
             self._rescheduling = False
         self._ahead.review()
         self._record.tell_watchers()
+
+    def _stop_those_without_a_place(self) -> None:
+        """Who had stepped aside and is served, but is not among the first any more; all of them, if none may run."""
+        for item in self._runs.items():
+            if item.state is DownloadState.QUEUED and not (self.limit and self._queue.is_aside(item)):
+                self._queue.step_back(item)
+                self._runs.stop(item)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -141,6 +149,11 @@ class Turns:
             self._runs.stop(item)
 
     def _launch(self, item: Item) -> None:
+        if self._runs.of(item) is not None:
+            # It had stepped aside, and is served now.
+            self._queue.activate(item)
+            self._record.emit("download.returned", item)
+            return
         self.prospects.seek_now(item.content)
         found = self.prospects.holders(item.content)
         hopeless = found is not None or self._discovery.status().state not in _MAY_ANSWER
@@ -191,7 +204,7 @@ class Turns:
         self.prospects.pardon(item.content)
         found = self.prospects.holders(item.content)
         for holder in () if found is None else found.holders:
-            self._sources.returned(holder.peer)
+            self._sources.returned(holder)
 
     def forget(self, item: Item) -> None:
         """It is not listed any more."""
@@ -225,9 +238,18 @@ class Turns:
         return self.prospects.standings.on_parole(item.content, peer)
 
     def no_source(self, item: Item) -> None:
-        if self._on and item.state is DownloadState.ACTIVE:
+        if self._on and (item.state is DownloadState.ACTIVE or self._queue.is_aside(item)):
             self._runs.stop(item)
             self._wait_for_source(item, answered=True)
+            self.reschedule()
+
+    def nothing_comes(self, item: Item) -> None:
+        if self._queue.step_aside(item):
+            self._record.emit("download.yielded", item)
+            self.reschedule()
+
+    def something_comes(self, item: Item) -> None:
+        if self._queue.step_back(item):
             self.reschedule()
 
     def finished(self, item: Item, path: str) -> None:
@@ -320,8 +342,9 @@ class Turns:
         self._served_by.setdefault(item.id, set()).update(holder.user for holder in found.holders)
         answered_before = self.prospects.holders(found.content) is not None
         new = self.prospects.told(found)
-        for peer in new:
-            self._sources.returned(peer)
+        for holder in found.holders:
+            if holder.peer in new:
+                self._sources.returned(holder)
         if item.size is None and found.size is not None:
             item.size = found.size
             if item.name == item.content and found.name:
@@ -363,6 +386,9 @@ class Turns:
         self.prospects.drop(item.content for item in items if item.state in _IDLE)
 
     # --- Looking ---------------------------------------------------------------------------------
+
+    def retry_in_s(self, item: Item) -> float | None:
+        return self._retries.left_s(item)
 
     def holds_from(self, item: Item, user: str) -> bool:
         """Whether this user is, or was in this run of the daemon, among its sources: what ``@user`` selects by."""

@@ -110,8 +110,22 @@ class CatDocument(Struct, frozen=True):
     schema: int = SCHEMA
 
 
+class SourceScore(Struct, frozen=True):
+    """What a source is expected to give, and the parts of which that is made."""
+
+    bytes_per_s: float
+    measured: bool
+    pace_bytes_per_s: float
+    rtt_ms: float
+    queue_s: float
+    reliability: float
+
+
 class SourceRow(Struct, frozen=True):
-    """`state`: active, queued, connecting, idle, backing_off, unreachable, banned; `why` says it in words."""
+    """`state`: active, queued, connecting, idle, backing_off, unreachable, banned; `why` says it in words.
+
+    `retry_in_s`: when it is tried again; `longest_wait_s`: what that wait can grow to.
+    """
 
     user: str
     peer: str
@@ -121,6 +135,9 @@ class SourceRow(Struct, frozen=True):
     queue_position: int | None
     why: str
     queue_estimate_s: float | None = None
+    score: SourceScore | None = None
+    retry_in_s: float | None = None
+    longest_wait_s: float | None = None
 
 
 class SourcesDocument(Struct, frozen=True):

@@ -36,6 +36,7 @@ from napd.ops.database import open_database
 from napd.ops.events import Event, Events
 from napd.peer.disk import Disk
 from napd.peer.downloads import Downloads, Wanted
+from napd.peer.experience import Experience
 from napd.peer.journal import SCHEMA, Journal
 from napd.peer.partial_sharing import PartialSharing, SharesAndParts
 from napd.peer.queue import Item, Queue
@@ -321,6 +322,7 @@ class Node:
             ticket=self.discovery.ticket,
             pacer=self.down,
             background=background,
+            experience=Experience(now, journal.lessons(), journal.remember),
         )
         sharing = self.sharing = PartialSharing(
             clock=clock, discovery=self.discovery, disk=self.disk, run=work.run, background=background

@@ -23,8 +23,11 @@ PURE = (
     "napd.peer.picker",
     "napd.peer.swarm",
     "napd.peer.throughput",
+    "napd.peer.patience",
     "napd.peer.standings",
     "napd.peer.addresses",
+    "napd.peer.scoring",
+    "napd.peer.experience",
 )
 #: What pure modules never import.
 IMPURE = ("twisted", "os", "time", "random", "socket", "secrets", "threading", "subprocess", "sqlite3", "asyncio")

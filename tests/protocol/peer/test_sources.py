@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from random import Random
 
@@ -19,6 +19,7 @@ from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
 from napd.peer.addresses import LAST_BACK_OFF_S
 from napd.peer.dialling import HEAD_START_S, MAX_ATTEMPTS
+from napd.peer.experience import Experience, Lesson
 from napd.peer.sources import KEEP_IDLE_S, Source, SourcePool, SourceState
 from napd.wire import peer as wire
 from tests.support.memory import MemoryDialler, MemoryNetwork, settle
@@ -48,6 +49,7 @@ class Rig:
         self.dialler = self.network.dialler("here.example", new_identity())
         self.faults: list[str] = []
         self.links: list[ScriptedPeer] = []
+        self.kept: list[Sequence[Lesson]] = []
         self.pool = SourcePool(
             clock=self.clock,
             rng=Random(1),
@@ -55,6 +57,7 @@ class Rig:
             agent="test",
             ticket=lambda: "ticket",
             pacer=Pacer(self.clock),
+            experience=Experience(self.clock.seconds, (), self.kept.append),
             background=Background(lambda name, failure: self.faults.append(failure.getTraceback())),
         )
 
@@ -150,7 +153,7 @@ def test_a_source_that_came_back_is_tried_at_once(rig: Rig) -> None:
     source, user = rig.join("a.example:1")
     rig.pass_time(60)
     rig.serve("a.example:1")
-    rig.pool.returned(BOB.id)
+    rig.pool.returned(rig.holder("a.example:1"))
     settle(rig.clock)
     assert user.ready == [source]
     assert source.state is SourceState.READY

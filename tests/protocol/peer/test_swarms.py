@@ -14,7 +14,7 @@ from napd.model import ContentId, DownloadState
 from napd.peer.crew import LACK_S
 from napd.peer.partial_sharing import Parts
 from napd.peer.queue import Item
-from napd.peer.views import source_rows
+from napd.peer.source_views import source_rows
 from tests.support.memory import MemoryNetwork, QuickClock
 from tests.support.swarm import Node, Town, run_until
 

@@ -18,7 +18,7 @@ from napd.model import ContentId, DownloadState, Priority
 from napd.peer.disk import Disk, FileIdentity
 from napd.peer.flushed import FlushedChunks
 from napd.peer.queue import Item
-from napd.peer.views import source_rows
+from napd.peer.source_views import source_rows
 from tests.support.memory import MemoryNetwork
 from tests.support.swarm import Library, Node, Town, run_until
 

@@ -50,7 +50,7 @@ class Owner:
 
 
 def lane_of(owner: Owner) -> Lane:
-    source = SimpleNamespace(session=Session(), peer="p", user="u")
+    source = SimpleNamespace(session=Session(), peer="p", user="u", workers=[])
     return Lane(owner, source, "c", "t")  # type: ignore[arg-type]
 
 

@@ -5,7 +5,22 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from napd.peer import bulk, fetching, haves, lane, outlet, reception, serving, slots, sources, upload_turns
+from napd.peer import (
+    bulk,
+    crew,
+    experience,
+    fetching,
+    haves,
+    lane,
+    outlet,
+    patience,
+    reception,
+    scoring,
+    serving,
+    slots,
+    sources,
+    upload_turns,
+)
 from napd.peer.addresses import LAST_BACK_OFF_S
 from napd.peer.sources import SourceState
 from napd.peer.standings import LIAR_BAN_S, MERCY_S, PAROLE_CHUNKS, REFUSAL_BAN_S
@@ -73,7 +88,13 @@ def test_figures_are_those_of_the_code() -> None:
     assert "for 30 s" in SOURCES
     assert "up to 60 s" in SOURCES
     assert f"{PAROLE_CHUNKS} good" in SOURCES
+    assert f"At most {sources.DEFAULT_PLACES} sources are" in SOURCES
+    assert f"At most {sources.DEFAULT_PER_SOURCE} downloads are at work with one" in SOURCES
+    assert f"up to {crew.HEAD_START_S} s" in SOURCES
+    assert f"{scoring.PLACE_S:.0f} s for each place" in SOURCES
+    assert f"the {experience.MAX_PEERS:,} peers" in SOURCES
+    assert f"every {experience.HALF_LIFE_S / 86_400:.0f} days" in SOURCES
     assert f"after {MERCY_S:.0f} s" in SOURCES
-    assert f"{fetching.DOUBT_S} s" in SOURCES
-    assert f"sent no byte for {fetching.STALL_S:.0f} s" in SOURCES
-    assert f"for {fetching.PROOF_S:.0f} s after" in SOURCES
+    assert f"{patience.DOUBT_S} s" in SOURCES
+    assert f"sent no byte for {patience.STALL_S:.0f} s" in SOURCES
+    assert f"for {patience.PROOF_S:.0f} s after" in SOURCES

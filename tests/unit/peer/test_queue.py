@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from napd.errors import Misuse, NoSuchThing
 from napd.model import ContentId, DownloadState, Priority
-from napd.peer.queue import Item, Queue
+from napd.peer.queue import MAX_ASIDE, Item, Queue
 from napd.wire.documents import Problem
 
 
@@ -200,3 +202,57 @@ def _bring_to(queue: Queue, item: Item, state: DownloadState) -> None:
         queue.fail(item, Problem("disk", "broken"), 1.0)
     elif state is DownloadState.CANCELLED:
         queue.cancel(item, 1.0)
+
+
+def filled(count: int) -> tuple[Queue, list[Item]]:
+    queue = Queue()
+    return queue, [add(queue) for _ in range(count)]
+
+
+def test_one_that_steps_aside_makes_room_and_has_its_place_in_the_order_when_it_steps_back() -> None:
+    queue, items = filled(4)
+    for item in items[:2]:
+        queue.activate(item)
+
+    assert queue.step_aside(items[0])
+    assert queue.is_aside(items[0])
+    assert items[0].state is DownloadState.QUEUED
+    assert queue.position(items[0]) == 1
+    plan = queue.schedule(2)
+    assert (plan.start, plan.displace) == ([items[2]], [])
+    queue.activate(items[2])
+
+    assert queue.step_back(items[0])
+    plan = queue.schedule(2)
+    assert (plan.start, plan.displace) == ([items[0]], [items[2]])
+    assert not queue.step_back(items[0])
+
+
+def test_nobody_steps_aside_for_nobody() -> None:
+    queue, items = filled(2)
+    for item in items:
+        queue.activate(item)
+    assert not queue.step_aside(items[0])
+    assert items[0].state is DownloadState.ACTIVE
+
+
+def test_no_more_than_so_many_step_aside() -> None:
+    queue, items = filled(MAX_ASIDE + 3)
+    for item in items[:-1]:
+        queue.activate(item)
+    assert [queue.step_aside(item) for item in items[:-1]] == [True] * MAX_ASIDE + [False] * 2
+
+
+def test_whatever_ends_pauses_or_lacks_a_source_is_not_aside_any_more() -> None:
+    changes: list[Callable[[Queue, Item], object]] = [
+        lambda queue, item: queue.pause(item),
+        lambda queue, item: queue.cancel(item, 1.0),
+        lambda queue, item: queue.no_source(item),
+        lambda queue, item: queue.forget([item]),
+    ]
+    for change in changes:
+        queue, items = filled(2)
+        queue.activate(items[0])
+        assert queue.step_aside(items[0])
+        change(queue, items[0])
+        assert not queue.is_aside(items[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napd.peer.throughput import LEAST_BYTES, LEAST_S, LONGEST_STEP_S, Throughput
+from napd.peer.throughput import LEAST_BYTES, LEAST_S, LONGEST_STEP_S, MANY_BYTES, MANY_S, Throughput
 
 MB = 1_000_000
 
@@ -23,16 +23,24 @@ def test_a_steady_pace_is_told_as_it_is() -> None:
 
 def test_nothing_is_told_before_there_is_enough() -> None:
     made = Throughput()
-    made.note(LEAST_BYTES - 1, 0.1, busy=True)
+    made.note(LEAST_BYTES - 1, LEAST_S, busy=True)
     assert made.per_s() is None
-    made.note(1, 0.2, busy=True)
+    made.note(1, LEAST_S + 0.1, busy=True)
+    assert made.per_s() is not None
+
+
+def test_what_comes_all_at_once_tells_nothing_unless_it_is_much() -> None:
+    made = Throughput()
+    made.note(MANY_BYTES - 1, 0.01, busy=True)
+    assert made.per_s() is None
+    made.note(1, 0.01, busy=True)
     assert made.per_s() is not None
 
 
 def test_one_that_sends_nothing_has_a_pace_of_nothing_in_time() -> None:
     made = Throughput()
     for n in range(1, 10):
-        made.note(0, n * LEAST_S / 5, busy=True)
+        made.note(0, n * MANY_S / 5, busy=True)
     assert made.per_s() == 0
 
 
@@ -68,5 +76,5 @@ def test_a_sudden_drop_shows_within_seconds() -> None:
 
 def test_what_comes_without_any_time_passing_is_no_division_by_zero() -> None:
     made = Throughput()
-    made.note(MB, 0.0, busy=True)
-    assert made.per_s() == MB / 0.001
+    made.note(MANY_BYTES, 0.0, busy=True)
+    assert made.per_s() == MANY_BYTES / 0.001
