@@ -52,6 +52,11 @@ class _User(Generic[H]):
         """A turn that is under way counts as a whole one until it is over."""
         return (self.had + self.held) / self.weight
 
+    @property
+    def settled(self) -> float:
+        """Of turns that are over."""
+        return self.had / self.weight
+
     def level(self, account: float) -> None:
         self.had = account * self.weight - self.held
 
@@ -226,7 +231,10 @@ class Slots(Generic[H]):
             self._limit_lag(lowest, waiting)
             return lowest
         first.fresh = False
-        first.level(max(first.account, self._lowest() if lowest is None else lowest.account))
+        level = self._lowest() if lowest is None else lowest.account
+        # A turn under way that weighs much may be over at once: nobody begins further behind than its own turns go.
+        most = self._lowest_settled() + max(1, self.limit) / first.weight
+        first.level(max(first.account, min(level, most)))
         return first
 
     def _limit_lag(self, user: _User[H], waiting: list[_User[H]]) -> None:
@@ -240,6 +248,10 @@ class Slots(Generic[H]):
     def _lowest(self) -> float:
         """Of the accounts of those who have a slot or wait."""
         active = (user.account for user in self._users.values() if not user.fresh and (user.line or user.held))
+        return min(active, default=0.0)
+
+    def _lowest_settled(self) -> float:
+        active = (user.settled for user in self._users.values() if not user.fresh and (user.line or user.held))
         return min(active, default=0.0)
 
     def _forget_idle(self) -> None:
