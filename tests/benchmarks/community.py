@@ -105,6 +105,8 @@ class Community:
         self.taker.ctl("queue", "clear")
         for path in self.taker.downloads.iterdir():
             if path.is_file():
+                # A finished download is served on for a minute: its room is to be free at once.
+                os.truncate(path, 0)
                 path.unlink()
 
 
