@@ -65,8 +65,7 @@ Outcome = Hashed | Changed | Failed
 def hash_batch(works: Sequence[Work], now: Callable[[], float], stopped: Event, strands: int = 1) -> list[Outcome]:
     """As many as `BATCH_S` allows, at least one.
 
-    :param strands: how many are read at a time, or parts of one if there is one alone. Files of some KiB gain nothing
-        by it: there the interpreter is what takes time.
+    :param strands: how many are read at a time, or parts of one if there is one alone.
     """
     if len(works) == 1:
         return [hash_part(works[0], now, stopped, strands)]
@@ -80,7 +79,7 @@ def hash_batch(works: Sequence[Work], now: Callable[[], float], stopped: Event, 
             if now() >= until or stopped.is_set():
                 return
 
-    _in_strands(strand, strands if works and works[-1].identity.size > CHUNK_BYTES else 1)
+    _in_strands(strand, min(strands, len(works)))
     return outcomes
 
 
