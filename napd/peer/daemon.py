@@ -19,16 +19,16 @@ from ..net.pacing import Pacer
 from ..ops.events import rfc3339
 from ..wire import control, documents
 from ..wire.index import Result
-from .disk import Disk
-from .downloads import Downloads, Wanted
-from .journal import Journal
+from .fetch.downloads import Downloads, Wanted
+from .fetch.reading import Reading
+from .files.disk import Disk
+from .files.journal import Journal
 from .queue import Item
-from .reading import Reading
 from .selection import Selected, content_of_prefix, is_numbers, numbers, select
+from .serve.uploads import Uploads
 from .shares.service import Shares
 from .source_views import source_rows
-from .sources import SourcePool
-from .uploads import Uploads
+from .sources.pool import SourcePool
 from .views import download_documents
 
 #: Seconds that `get` of a content which no search has shown waits for the index to say who holds it.

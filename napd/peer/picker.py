@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 from attrs import define, field
 
 from ..content.digest import GROUP_CHUNKS
-from .swarm import Swarm, lowest
+from .fetch.swarm import Swarm, lowest
 
 #: How many sources one chunk may be asked of at the very end, rather than wait for the slowest.
 END_GAME_SOURCES = 2

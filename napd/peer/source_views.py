@@ -6,14 +6,14 @@ from attrs import evolve, frozen
 
 from ..model import DownloadState, PeerId
 from ..wire import documents
-from .addresses import LAST_BACK_OFF_S
-from .downloads import Downloads
-from .lane import Lane
+from .fetch.downloads import Downloads
+from .fetch.lane import Lane
+from .fetch.retries import LAST_RETRY_S
 from .queue import Item
-from .retries import LAST_RETRY_S
-from .scoring import Score, score
-from .sources import Source, SourcePool, SourceState
-from .standings import LIAR_BAN_S, REFUSAL_BAN_S
+from .sources.addresses import LAST_BACK_OFF_S
+from .sources.pool import Source, SourcePool, SourceState
+from .sources.scoring import Score, score
+from .sources.standings import LIAR_BAN_S, REFUSAL_BAN_S
 
 _BAN_WORDS = {
     "integrity": "it sent bytes that are not this content",

@@ -37,23 +37,23 @@ from ..ops.threads import Pool, Worker
 from ..ops.twistd import DaemonOptions
 from ..wire import peer as peer_wire
 from ..wire.control import PEER_METHODS
-from .bundle import PARTS
 from .control import PeerControl
 from .daemon import PeerDaemon
-from .disk import Disk
-from .downloads import Downloads
-from .experience import Experience
-from .journal import SCHEMA, Journal, database_path
-from .partial_sharing import PartialSharing, SharesAndParts
+from .fetch.downloads import Downloads
+from .files.bundle import PARTS
+from .files.disk import Disk
+from .files.journal import SCHEMA, Journal, database_path
 from .queue import Queue
-from .reception import MAX_LINKS, Reception
+from .serve.partial_sharing import PartialSharing, SharesAndParts
+from .serve.reception import MAX_LINKS, Reception
+from .serve.upload_turns import UploadTurns
+from .serve.uploads import Uploads
 from .shares.guard import Guard, check_configured
 from .shares.schema import SCHEMA as SHARES_SCHEMA
 from .shares.service import DATABASE_NAME as SHARES_DATABASE
 from .shares.service import Shares
-from .sources import SourcePool
-from .upload_turns import UploadTurns
-from .uploads import Uploads
+from .sources.experience import Experience
+from .sources.pool import SourcePool
 
 AGENT = f"napd/{__version__}"
 #: Threads for reading, writing and checking chunks. More gains nothing: the disk and the hash are the limits.

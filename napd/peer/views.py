@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ..model import DownloadState
 from ..ops.events import rfc3339
 from ..wire import documents
-from .downloads import Downloads
+from .fetch.downloads import Downloads
 from .queue import Item
 
 

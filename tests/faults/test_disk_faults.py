@@ -16,7 +16,7 @@ import pytest
 from napd.errors import ConfigurationError, DiskFailed, NapError, NoSpace
 from napd.model import DownloadState
 from napd.ops.database import open_database
-from napd.peer.journal import SCHEMA
+from napd.peer.files.journal import SCHEMA
 from tests.support import sqlite_files
 from tests.support.crash_run import Source, check_files, finish, lived
 from tests.support.file_log import Failing, FileLog, no_fault

@@ -23,11 +23,11 @@ from napd.net.identity import PublicKey, new_identity
 from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
 from napd.ops.events import Events
-from napd.peer.disk import Disk
-from napd.peer.fetching import FetchSession
-from napd.peer.serving import ServeSession
-from napd.peer.upload_turns import UploadTurns
-from napd.peer.uploads import Uploads
+from napd.peer.fetch.fetching import FetchSession
+from napd.peer.files.disk import Disk
+from napd.peer.serve.serving import ServeSession
+from napd.peer.serve.upload_turns import UploadTurns
+from napd.peer.serve.uploads import Uploads
 from napd.wire import index as index_wire
 from napd.wire import peer as wire
 from napd.wire.line import encode

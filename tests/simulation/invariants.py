@@ -9,7 +9,7 @@ from pathlib import Path
 from napd.content.digest import GROUP_CHUNKS
 from napd.model import DownloadState
 from napd.ops.events import Event
-from napd.peer.partial import PARTIAL_DIRECTORY
+from napd.peer.files.partial import PARTIAL_DIRECTORY
 from tests.simulation.contents import by_id
 from tests.simulation.index import SimIndex
 from tests.simulation.peers import SimPeer

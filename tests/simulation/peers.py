@@ -19,8 +19,8 @@ from napd.model import ContentId
 from napd.net.dial import Dialler
 from napd.net.link import SecureLink
 from napd.ops.events import Event
-from napd.peer.journal import SCHEMA, Journal
-from napd.peer.reception import Reception
+from napd.peer.files.journal import SCHEMA, Journal
+from napd.peer.serve.reception import Reception
 from napd.wire import peer as peer_wire
 from napd.wire.catalogue import CatalogueDigest, Entry, catalogue_digest, entry_digest
 from tests.simulation.clock import ProcessClock, World

@@ -12,7 +12,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from napd.errors import DiskFailed
-from napd.peer.disk import Disk
+from napd.peer.files.disk import Disk
 from tests.simulation.clock import ProcessClock
 
 

@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from napd.background import Background
 from napd.model import DownloadState, Priority
 from napd.ops.events import Event
-from napd.peer.partial import PARTIAL_DIRECTORY
+from napd.peer.files.partial import PARTIAL_DIRECTORY
 from napd.wire import peer as peer_wire
 from tests.simulation import invariants
 from tests.simulation.clock import ProcessClock, World

@@ -23,8 +23,8 @@ from twisted.internet.task import Clock
 from napd.errors import NapError
 from napd.model import ContentId, DownloadState, Priority
 from napd.net.identity import Identity
-from napd.peer.disk import Disk
-from napd.peer.downloads import Wanted
+from napd.peer.fetch.downloads import Wanted
+from napd.peer.files.disk import Disk
 from napd.peer.queue import Item
 from tests.support.file_log import Fault, FileLog, Mark, no_fault
 from tests.support.memory import MemoryNetwork, settle
@@ -275,7 +275,7 @@ def without_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
         return 0
 
     monkeypatch.setattr(os, "link", no_link)
-    monkeypatch.setattr("napd.peer.disk._renameat2", rename)
+    monkeypatch.setattr("napd.peer.files.disk._renameat2", rename)
     monkeypatch.setattr(Disk, "create_nameless", lambda disk, directory: None)
 
 

@@ -18,7 +18,7 @@ from unittest import mock
 
 from attrs import define, field, frozen
 
-from napd.peer.disk import FileIdentity
+from napd.peer.files.disk import FileIdentity
 from tests.support import sqlite_files
 
 # --- Operations ----------------------------------------------------------------------------------

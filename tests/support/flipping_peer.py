@@ -13,7 +13,7 @@ from random import Random
 from twisted.scripts.twistd import run
 
 from napd.peer import tap
-from napd.peer.disk import Disk
+from napd.peer.files.disk import Disk
 
 
 class FlippingDisk(Disk):

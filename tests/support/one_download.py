@@ -14,10 +14,10 @@ from napd.content.digest import CHUNK_BYTES
 from napd.content.manifest import Manifest
 from napd.model import Priority
 from napd.ops.database import open_database
-from napd.peer.disk import Disk
-from napd.peer.journal import SCHEMA, Journal
+from napd.peer.files.disk import Disk
+from napd.peer.files.journal import SCHEMA, Journal
+from napd.peer.files.received import Received
 from napd.peer.queue import Item
-from napd.peer.received import Received
 from tests.support.swarm import manifest_of_bytes
 
 MIB = CHUNK_BYTES

@@ -14,7 +14,7 @@ from random import Random
 
 from attrs import define, field
 
-from napd.peer.disk import Disk, FileIdentity
+from napd.peer.files.disk import Disk, FileIdentity
 from tests.support.file_log import Entry, Mark, Operation, Sync, Truncate, Write
 
 PAGE = 4096

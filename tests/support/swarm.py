@@ -34,16 +34,16 @@ from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
 from napd.ops.database import open_database
 from napd.ops.events import Event, Events
-from napd.peer.disk import Disk
-from napd.peer.downloads import Downloads, Wanted
-from napd.peer.experience import Experience
-from napd.peer.journal import SCHEMA, Journal
-from napd.peer.partial_sharing import PartialSharing, SharesAndParts
+from napd.peer.fetch.downloads import Downloads, Wanted
+from napd.peer.files.disk import Disk
+from napd.peer.files.journal import SCHEMA, Journal
 from napd.peer.queue import Item, Queue
-from napd.peer.serving import ServeSession
-from napd.peer.sources import SourcePool
-from napd.peer.upload_turns import UploadTurns
-from napd.peer.uploads import Uploads
+from napd.peer.serve.partial_sharing import PartialSharing, SharesAndParts
+from napd.peer.serve.serving import ServeSession
+from napd.peer.serve.upload_turns import UploadTurns
+from napd.peer.serve.uploads import Uploads
+from napd.peer.sources.experience import Experience
+from napd.peer.sources.pool import SourcePool
 from napd.wire import index as index_wire
 from napd.wire import peer as peer_wire
 from napd.wire.control import SearchParams

@@ -21,13 +21,13 @@ PURE = (
     "napd.wire",
     "napd.peer.queue",
     "napd.peer.picker",
-    "napd.peer.swarm",
-    "napd.peer.throughput",
-    "napd.peer.patience",
-    "napd.peer.standings",
-    "napd.peer.addresses",
-    "napd.peer.scoring",
-    "napd.peer.experience",
+    "napd.peer.fetch.swarm",
+    "napd.peer.sources.throughput",
+    "napd.peer.fetch.patience",
+    "napd.peer.sources.standings",
+    "napd.peer.sources.addresses",
+    "napd.peer.sources.scoring",
+    "napd.peer.sources.experience",
 )
 #: What pure modules never import.
 IMPURE = ("twisted", "os", "time", "random", "socket", "secrets", "threading", "subprocess", "sqlite3", "asyncio")
@@ -163,7 +163,7 @@ def calls(module: str) -> Iterator[tuple[str, int]]:
 
 
 def test_downloads_change_files_through_one_module() -> None:
-    """`peer.disk`: what it does is recorded, cut short and failed by the tests of crashes."""
+    """`peer.files.disk`: what it does is recorded, cut short and failed by the tests of crashes."""
     changing = {
         f"os.{name}"
         for name in (
@@ -173,7 +173,7 @@ def test_downloads_change_files_through_one_module() -> None:
     }  # fmt: skip
     found = []
     for module in modules():
-        if within(module, "napd.peer") and not within(module, "napd.peer.shares", "napd.peer.disk"):
+        if within(module, "napd.peer") and not within(module, "napd.peer.shares", "napd.peer.files.disk"):
             found += [f"{module}:{line} calls {called}" for called, line in calls(module) if called in changing]
     assert found == []
 

@@ -17,10 +17,10 @@ from napd.content.digest import CHUNK_BYTES, chunk_count, chunk_digest
 from napd.content.manifest import Manifest, manifest_of
 from napd.model import DownloadState, Priority
 from napd.ops.database import open_database
-from napd.peer.disk import Disk
-from napd.peer.flushed import FlushedChunks
-from napd.peer.journal import SCHEMA, Journal, database_path
-from napd.peer.partial import PartialFile
+from napd.peer.files.disk import Disk
+from napd.peer.files.flushed import FlushedChunks
+from napd.peer.files.journal import SCHEMA, Journal, database_path
+from napd.peer.files.partial import PartialFile
 from napd.peer.queue import Item
 from napd.peer.shares.hashing import Hashed
 from napd.peer.shares.ledger import Ledger

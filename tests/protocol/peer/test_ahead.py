@@ -14,8 +14,8 @@ from twisted.internet.task import Clock
 from napd.content.digest import CHUNK_BYTES
 from napd.errors import DiskFailed
 from napd.model import ContentId, DownloadState, Priority
-from napd.peer.disk import Disk
-from napd.peer.downloads import Wanted
+from napd.peer.fetch.downloads import Wanted
+from napd.peer.files.disk import Disk
 from napd.peer.queue import Item
 from tests.support.memory import MemoryNetwork
 from tests.support.swarm import Node, Town, run_until

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from napd.model import DownloadState, PeerId
-from napd.peer.lane import Lane
+from napd.peer.fetch.lane import Lane
 from napd.peer.queue import Item
 from tests.support.swarm import Node
 from tests.support.swarms import MIB, Swarm, data_of, saved, swarm_in

@@ -11,9 +11,9 @@ from twisted.internet.task import Clock
 
 from napd.content.digest import CHUNK_BYTES
 from napd.model import DownloadState, Priority
-from napd.peer import upload_turns
+from napd.peer.serve import upload_turns
 from napd.peer.source_views import source_rows
-from napd.peer.standings import REFUSAL_BAN_S
+from napd.peer.sources.standings import REFUSAL_BAN_S
 from tests.support.memory import MemoryNetwork
 from tests.support.swarm import Node, Town, run_until
 

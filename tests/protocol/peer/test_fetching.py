@@ -16,8 +16,8 @@ from napd.model import ContentId
 from napd.net.identity import new_identity
 from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
-from napd.peer.fetching import ADMISSION_S, FetchSession
-from napd.peer.patience import STALL_S
+from napd.peer.fetch.fetching import ADMISSION_S, FetchSession
+from napd.peer.fetch.patience import STALL_S
 from napd.wire import peer as wire
 from napd.wire.line import MAX_LINE_BYTES
 from tests.support.memory import connect, settle

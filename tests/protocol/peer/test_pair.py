@@ -21,7 +21,7 @@ from napd.model import ContentId
 from napd.net.identity import new_identity
 from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
-from napd.peer.fetching import FetchSession, GetRequest
+from napd.peer.fetch.fetching import FetchSession, GetRequest
 from napd.wire import peer as wire
 from tests.support.memory import MemoryNetwork, settle
 from tests.support.swarm import Library, Node, Town

@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 
 from napd.content.digest import CHUNK_BYTES
 from napd.model import DownloadState
-from napd.peer.haves import SPACING_S
-from napd.peer.partial_sharing import LINGER_S, TELL_S
 from napd.peer.queue import Item
+from napd.peer.serve.haves import SPACING_S
+from napd.peer.serve.partial_sharing import LINGER_S, TELL_S
 from napd.wire import peer as wire
 from tests.support.memory import MemoryNetwork, settle
 from tests.support.scripted_peer import ScriptedPeer, scripted_fetcher

@@ -13,9 +13,9 @@ from twisted.internet.task import Clock
 
 from napd.errors import Unreachable
 from napd.model import ContentId
-from napd.peer.disk import Disk
-from napd.peer.outlet import UNREAD_S
-from napd.peer.serving import ADMISSION_S, IDLE_S
+from napd.peer.files.disk import Disk
+from napd.peer.serve.outlet import UNREAD_S
+from napd.peer.serve.serving import ADMISSION_S, IDLE_S
 from napd.wire import peer as wire
 from napd.wire.line import MAX_LINE_BYTES
 from tests.support.memory import settle

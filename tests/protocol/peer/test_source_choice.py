@@ -14,7 +14,7 @@ from twisted.internet.task import Clock, deferLater
 from napd.model import ContentId, DownloadState
 from napd.net.identity import PublicKey
 from napd.net.link import SecureLink
-from napd.peer.fetching import FetchSession, GetRequest
+from napd.peer.fetch.fetching import FetchSession, GetRequest
 from napd.peer.queue import Item
 from napd.peer.source_views import source_rows
 from tests.support.memory import MemoryDialler, settle

@@ -17,10 +17,10 @@ from napd.errors import SourceFailed
 from napd.net.identity import Identity, new_identity
 from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
-from napd.peer.addresses import LAST_BACK_OFF_S
-from napd.peer.dialling import HEAD_START_S, MAX_ATTEMPTS
-from napd.peer.experience import Experience, Lesson
-from napd.peer.sources import KEEP_IDLE_S, Source, SourcePool, SourceState
+from napd.peer.sources.addresses import LAST_BACK_OFF_S
+from napd.peer.sources.dialling import HEAD_START_S, MAX_ATTEMPTS
+from napd.peer.sources.experience import Experience, Lesson
+from napd.peer.sources.pool import KEEP_IDLE_S, Source, SourcePool, SourceState
 from napd.wire import peer as wire
 from tests.support.memory import MemoryDialler, MemoryNetwork, settle
 from tests.support.scripted_peer import HELLO, ScriptedPeer, scripted_source

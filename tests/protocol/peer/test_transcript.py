@@ -15,11 +15,11 @@ from napd.model import PeerId
 from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
 from napd.ops.events import Events
-from napd.peer.disk import Disk
-from napd.peer.fetching import FetchSession, GetRequest
-from napd.peer.serving import ServeSession
-from napd.peer.upload_turns import UploadTurns
-from napd.peer.uploads import Uploads
+from napd.peer.fetch.fetching import FetchSession, GetRequest
+from napd.peer.files.disk import Disk
+from napd.peer.serve.serving import ServeSession
+from napd.peer.serve.upload_turns import UploadTurns
+from napd.peer.serve.uploads import Uploads
 from napd.wire import peer as wire
 from napd.wire.ticket import Claims
 from tests.support.keys import INDEX_SEED, PEER_SEED, identity_of

@@ -15,8 +15,8 @@ from twisted.internet.task import Clock
 from napd.content.digest import CHUNK_BYTES
 from napd.errors import DiskFailed, NoSpace
 from napd.model import ContentId, DownloadState, Priority
-from napd.peer.disk import Disk, FileIdentity
-from napd.peer.flushed import FlushedChunks
+from napd.peer.files.disk import Disk, FileIdentity
+from napd.peer.files.flushed import FlushedChunks
 from napd.peer.queue import Item
 from napd.peer.source_views import source_rows
 from tests.support.memory import MemoryNetwork

@@ -13,7 +13,7 @@ import pytest
 
 from napd.errors import Unreachable
 from napd.model import ContentId
-from napd.peer import bulk, slots, upload_turns
+from napd.peer.serve import bulk, slots, upload_turns
 from napd.wire import peer as wire
 from tests.support.memory import settle
 from tests.support.scripted_peer import HELLO, ScriptedPeer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napd.peer.addresses import FIRST_BACK_OFF_S, LAST_BACK_OFF_S, MAX_ADDRESSES, Addresses
+from napd.peer.sources.addresses import FIRST_BACK_OFF_S, LAST_BACK_OFF_S, MAX_ADDRESSES, Addresses
 
 A, B = "a.example:1", "b.example:2"
 

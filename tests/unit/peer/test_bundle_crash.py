@@ -10,11 +10,11 @@ import pytest
 
 from napd.model import Priority
 from napd.ops.database import open_database
-from napd.peer.bundle import Bundle, Parcel
-from napd.peer.disk import Disk
-from napd.peer.journal import SCHEMA, Done, Journal
+from napd.peer.files.bundle import Bundle, Parcel
+from napd.peer.files.disk import Disk
+from napd.peer.files.journal import SCHEMA, Done, Journal
+from napd.peer.files.received import Received
 from napd.peer.queue import Item
-from napd.peer.received import Received
 from tests.support.one_download import Crash, Fuse, JournalWorker, WatchedDisk, now, run
 from tests.support.swarm import manifest_of_bytes
 
@@ -96,7 +96,7 @@ def test_a_crash_at_any_step_leaves_each_complete_or_not_begun(
     disk: type[WatchedDisk], after: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So that it is written in several parts.
-    monkeypatch.setattr("napd.peer.bundle.FEW_FILES", 2)
+    monkeypatch.setattr("napd.peer.files.bundle.FEW_FILES", 2)
     at = 0
     while True:
         at += 1

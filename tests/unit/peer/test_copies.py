@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napd.model import ContentId
-from napd.peer.copies import MAX_COUNTED, Copies
+from napd.peer.serve.copies import MAX_COUNTED, Copies
 
 FILE = ContentId("f" * 64)
 

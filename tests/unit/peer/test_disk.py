@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from napd.errors import DiskFailed, NoSpace
-from napd.peer.disk import Disk, FileIdentity
+from napd.peer.files.disk import Disk, FileIdentity
 
 Opened = Callable[[str], int]
 
@@ -148,7 +148,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if chosen != "hard link":
         monkeypatch.setattr(os, "link", failing(errno.EPERM))
     if chosen == "placeholder":
-        monkeypatch.setattr("napd.peer.disk._renameat2", lambda source, target: errno.EINVAL)
+        monkeypatch.setattr("napd.peer.files.disk._renameat2", lambda source, target: errno.EINVAL)
     return chosen
 
 
@@ -216,7 +216,7 @@ def test_a_placeholder_that_could_not_be_used_is_taken_away(
 ) -> None:
     (tmp_path / "x.part").write_bytes(b"bytes")
     monkeypatch.setattr(os, "link", failing(errno.EPERM))
-    monkeypatch.setattr("napd.peer.disk._renameat2", lambda source, target: errno.ENOSYS)
+    monkeypatch.setattr("napd.peer.files.disk._renameat2", lambda source, target: errno.ENOSYS)
     monkeypatch.setattr(os, "rename", failing(errno.EIO))
     with pytest.raises(DiskFailed):
         disk.publish(str(tmp_path / "x.part"), str(tmp_path / "name"))

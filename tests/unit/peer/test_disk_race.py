@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 
-from napd.peer.disk import Disk
+from napd.peer.files.disk import Disk
 
 
 def test_a_file_is_made_although_others_remove_its_empty_directory(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from napd.model import PeerId
-from napd.peer import lessons
-from napd.peer.experience import HALF_LIFE_S, LEARNING_S, MAX_PEERS, SAVE_S, Experience, Lesson
+from napd.peer.sources import lessons
+from napd.peer.sources.experience import HALF_LIFE_S, LEARNING_S, MAX_PEERS, SAVE_S, Experience, Lesson
 
 ADA = PeerId("ada")
 MB = 1e6

@@ -20,9 +20,9 @@ from napd.content.digest import GROUP_CHUNKS
 from napd.errors import DiskFailed, NoSpace
 from napd.model import ContentId, DownloadState, Priority
 from napd.ops.database import open_database
-from napd.peer.disk import FileIdentity
-from napd.peer.flushed import FlushedChunks
-from napd.peer.journal import SCHEMA, Journal, Kept
+from napd.peer.files.disk import FileIdentity
+from napd.peer.files.flushed import FlushedChunks
+from napd.peer.files.journal import SCHEMA, Journal, Kept
 from napd.peer.queue import Item
 from napd.wire.documents import Problem
 

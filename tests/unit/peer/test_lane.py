@@ -6,11 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from napd.errors import SourceFailed
-from napd.peer.fetching import GetRequest
-from napd.peer.lane import Lane
+from napd.peer.fetch.fetching import GetRequest
+from napd.peer.fetch.lane import Lane
+from napd.peer.fetch.swarm import Swarm
 from napd.peer.picker import Picker
-from napd.peer.swarm import Swarm
-from napd.peer.throughput import Throughput
+from napd.peer.sources.throughput import Throughput
 
 
 class Session:

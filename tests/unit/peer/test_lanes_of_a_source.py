@@ -7,12 +7,12 @@ from typing import Any
 from attrs import define, field
 
 from napd.model import ContentId, PeerId
-from napd.peer.fetching import GetRequest
-from napd.peer.lane import Lane
+from napd.peer.fetch.fetching import GetRequest
+from napd.peer.fetch.lane import Lane
+from napd.peer.fetch.swarm import Swarm
 from napd.peer.picker import Picker
-from napd.peer.sources import Source
-from napd.peer.swarm import Swarm
-from napd.peer.throughput import Throughput
+from napd.peer.sources.pool import Source
+from napd.peer.sources.throughput import Throughput
 
 CONTENT = ContentId("1" * 64)
 

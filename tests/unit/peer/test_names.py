@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from napd.peer.names import MAX_NAME_BYTES, numbered, saved_name
+from napd.peer.files.names import MAX_NAME_BYTES, numbered, saved_name
 
 HARMLESS = [
     "song.mp3",

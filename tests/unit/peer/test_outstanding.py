@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napd.peer.outstanding import Outstanding
+from napd.peer.fetch.outstanding import Outstanding
 from napd.wire.peer import Cancel, FromFetcher, Get, GetOutline
 
 

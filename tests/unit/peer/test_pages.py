@@ -5,25 +5,12 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from napd.peer import (
-    bulk,
-    crew,
-    experience,
-    fetching,
-    haves,
-    lane,
-    outlet,
-    patience,
-    reception,
-    scoring,
-    serving,
-    slots,
-    sources,
-    upload_turns,
-)
-from napd.peer.addresses import LAST_BACK_OFF_S
-from napd.peer.sources import SourceState
-from napd.peer.standings import LIAR_BAN_S, MERCY_S, PAROLE_CHUNKS, REFUSAL_BAN_S
+from napd.peer.fetch import crew, fetching, lane, patience
+from napd.peer.serve import bulk, haves, outlet, reception, serving, slots, upload_turns
+from napd.peer.sources import experience, pool, scoring
+from napd.peer.sources.addresses import LAST_BACK_OFF_S
+from napd.peer.sources.pool import SourceState
+from napd.peer.sources.standings import LIAR_BAN_S, MERCY_S, PAROLE_CHUNKS, REFUSAL_BAN_S
 from napd.wire import peer as wire
 from tests.support.processes import ROOT
 
@@ -48,7 +35,7 @@ def in_tables(page: str) -> set[str]:
 
 
 def test_every_code_that_a_source_is_left_for_is_explained() -> None:
-    assert codes(fetching, lane, sources) - in_tables(SOURCES) == set()
+    assert codes(fetching, lane, pool) - in_tables(SOURCES) == set()
 
 
 def test_every_state_of_a_source_is_explained() -> None:
@@ -88,8 +75,8 @@ def test_figures_are_those_of_the_code() -> None:
     assert "for 30 s" in SOURCES
     assert "up to 60 s" in SOURCES
     assert f"{PAROLE_CHUNKS} good" in SOURCES
-    assert f"At most {sources.DEFAULT_PLACES} sources are" in SOURCES
-    assert f"At most {sources.DEFAULT_PER_SOURCE} downloads are at work with one" in SOURCES
+    assert f"At most {pool.DEFAULT_PLACES} sources are" in SOURCES
+    assert f"At most {pool.DEFAULT_PER_SOURCE} downloads are at work with one" in SOURCES
     assert f"up to {crew.HEAD_START_S} s" in SOURCES
     assert f"{scoring.PLACE_S:.0f} s for each place" in SOURCES
     assert f"the {experience.MAX_PEERS:,} peers" in SOURCES

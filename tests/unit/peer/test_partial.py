@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from napd.content.digest import CHUNK_BYTES
 from napd.errors import DiskFailed
-from napd.peer.disk import Disk, FileIdentity
-from napd.peer.flushed import FlushedChunks
-from napd.peer.names import numbered
-from napd.peer.partial import MAX_REHASH_CHUNKS, PartialFile, rehash_candidates
+from napd.peer.files.disk import Disk, FileIdentity
+from napd.peer.files.flushed import FlushedChunks
+from napd.peer.files.names import numbered
+from napd.peer.files.partial import MAX_REHASH_CHUNKS, PartialFile, rehash_candidates
 
 SIZE = 6 * CHUNK_BYTES + 100
 FULL = b"x" * CHUNK_BYTES
@@ -187,7 +187,7 @@ def test_when_every_name_is_taken_it_says_so(tmp_path: Path, monkeypatch: pytest
             return False
 
     partial = PartialFile(Crowded(), str(tmp_path), "t")
-    monkeypatch.setattr("napd.peer.partial.numbered", lambda name: list(numbered(name))[:5])
+    monkeypatch.setattr("napd.peer.files.partial.numbered", lambda name: list(numbered(name))[:5])
     identity = sealed(partial, b"bytes")
     with pytest.raises(DiskFailed, match="is taken"):
         partial.publish("song.mp3", identity)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napd.model import EVERYONE
-from napd.peer.permissions import may_fetch
+from napd.peer.serve.permissions import may_fetch
 from napd.wire.ticket import Claims
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from napd.content.digest import GROUP_CHUNKS
+from napd.peer.fetch.swarm import Swarm
 from napd.peer.picker import END_GAME_SOURCES, SWARM_RUN, Picker
-from napd.peer.swarm import Swarm
 
 WHOLE = ("ada", "bob")
 PARTIAL = ("cyd", "dan", "eve")

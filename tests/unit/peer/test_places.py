@@ -7,8 +7,8 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napd.peer.places import Place, Places
-from napd.peer.slots import WHOLE_TURN_BYTES, Slots, Waiting
+from napd.peer.serve.places import Place, Places
+from napd.peer.serve.slots import WHOLE_TURN_BYTES, Slots, Waiting
 
 
 def positions(places: Places[str], holder: str, contents: int) -> list[int]:

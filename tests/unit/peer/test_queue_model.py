@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from napd.model import ContentId, DownloadState, Priority
-from napd.peer.journal import SCHEMA, Journal
+from napd.peer.files.journal import SCHEMA, Journal
 from napd.peer.queue import Item, Queue, Remembered
 from napd.wire.documents import Problem
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 
 from napd.net.pacing import Pacer
-from napd.peer.rate_shares import PATIENCE_S, RateShares
+from napd.peer.serve.rate_shares import PATIENCE_S, RateShares
 
 
 class Rig:

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from napd.model import ContentId
-from napd.peer.disk import Disk
-from napd.peer.read_ahead import MAX_AGE_S, MAX_BYTES, MAX_FILES, ReadAhead
+from napd.peer.files.disk import Disk
+from napd.peer.serve.read_ahead import MAX_AGE_S, MAX_BYTES, MAX_FILES, ReadAhead
 
 
 @frozen

@@ -12,8 +12,8 @@ import pytest
 from napd.content.digest import GROUP_CHUNKS, chunk_digest
 from napd.content.manifest import Manifest, manifest_of
 from napd.errors import DiskFailed, IntegrityFailure, NoSpace
-from napd.peer.disk import Disk
-from napd.peer.received import Received, WrongSize
+from napd.peer.files.disk import Disk
+from napd.peer.files.received import Received, WrongSize
 from tests.support.one_download import CHUNKS, DATA, MANIFEST, MIB, Process, now
 from tests.support.swarm import manifest_of_bytes
 

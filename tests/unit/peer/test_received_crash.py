@@ -24,7 +24,7 @@ def restrict(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if way != "hard link":
         monkeypatch.setattr(os, "link", _no_links)
     if way == "placeholder":
-        monkeypatch.setattr("napd.peer.disk._renameat2", lambda source, target: errno.EINVAL)
+        monkeypatch.setattr("napd.peer.files.disk._renameat2", lambda source, target: errno.EINVAL)
 
 
 def work(process: Process) -> str:

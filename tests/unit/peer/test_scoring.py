@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napd.peer.scoring import (
+from napd.peer.sources.scoring import (
     BENEFIT_OF_DOUBT,
     FAILURE_CHUNKS,
     JOB_BYTES,

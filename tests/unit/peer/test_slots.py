@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from napd.peer.slots import LEAST_CHARGE, TURN_BYTES, TURN_S, WHOLE_TURN_BYTES, Slots
+from napd.peer.serve.slots import LEAST_CHARGE, TURN_BYTES, TURN_S, WHOLE_TURN_BYTES, Slots
 
 NORMAL = 2
 

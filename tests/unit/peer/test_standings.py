@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from napd.model import ContentId, PeerId
-from napd.peer.standings import LIAR_BAN_S, MAX_REMEMBERED, MERCY_S, PAROLE_CHUNKS, REFUSAL_BAN_S, Standings
+from napd.peer.sources.standings import LIAR_BAN_S, MAX_REMEMBERED, MERCY_S, PAROLE_CHUNKS, REFUSAL_BAN_S, Standings
 
 SONG, FILM = ContentId("1" * 64), ContentId("2" * 64)
 ADA, BOB = PeerId("ada"), PeerId("bob")

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napd.content.digest import GROUP_CHUNKS
+from napd.peer.fetch.swarm import Swarm
 from napd.peer.picker import SWARM_RUN, Picker
-from napd.peer.swarm import Swarm
 
 SOURCES = ["ada", "bob", "cyd", "dan"]
 masks = st.integers(0, (1 << 12) - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napd.peer.throughput import LEAST_BYTES, LEAST_S, LONGEST_STEP_S, MANY_BYTES, MANY_S, Throughput
+from napd.peer.sources.throughput import LEAST_BYTES, LEAST_S, LONGEST_STEP_S, MANY_BYTES, MANY_S, Throughput
 
 MB = 1_000_000
 

@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 
 from napd.model import ContentId
 from napd.ops.events import Events
-from napd.peer.places import Place
-from napd.peer.upload_turns import TELL_AT_ONCE, UploadTurns
+from napd.peer.serve.places import Place
+from napd.peer.serve.upload_turns import TELL_AT_ONCE, UploadTurns
 
 
 class Connection:

@@ -1,0 +1,549 @@
+"""Small contents, asked for ahead of their turn: many requests under way on one link, and bundles on the disk.
+
+A content of one chunk takes a moment, and a turn of its own for each would be all waiting. So those that come next in
+the queue are asked for while others are on their way, and what has come is written, synced and named together. To the
+queue that is no difference: each still becomes active in its turn, and then done.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ...background import Background
+from ...content.digest import CHUNK_BYTES
+from ...discovery.interface import Holder, Holders
+from ...errors import NapError, SourceFailed
+from ...model import DownloadState, PeerId
+from ..files.bundle import MAX_FILES, Bundle, Parcel
+from ..files.disk import Disk
+from ..files.journal import Journal
+from ..queue import Item, Queue
+from ..sources.pool import Source, SourcePool, SourceState
+from ..sources.prospects import Prospects
+from .crew import CRAWL, LOOK_S, PATIENCE_S, Conduct
+from .fetching import GetRequest
+from .lane import LATE_S
+
+#: Requests under way on one link; so many again are left for big downloads from the same source.
+MAX_REQUESTS = 128
+#: Bytes asked for of one source: at first, and at most. The window grows by what comes, up to what the source sends in
+#: so many seconds: what becomes urgent has to wait for it.
+FIRST_WINDOW_BYTES = 256 << 10
+LAST_WINDOW_BYTES = 8 << 20
+WINDOW_S = 0.5
+#: Requests that stay in the line of a source that makes us wait; the others may be asked of somebody else.
+WAITING_REQUESTS = 8
+#: Bundles at work at a time: one is written and synced while the one before it gets its names; and how many files must
+#: have come for the second.
+MAX_FLIGHTS = 2
+OVERLAP_FILES = 64
+#: Bytes asked for, or here and not in a file yet.
+MAX_HELD_BYTES = 32 << 20
+#: Downloads of the queue that are looked at, from its beginning.
+MAX_LINE = 512
+#: Downloads that are looked at for one that a source with room could serve.
+MAX_PASSED_OVER = 64
+#: Seconds within which discovery should have told who holds a content whose turn has come.
+ANSWER_S = 3.0
+
+
+class AheadOwner(Conduct, Protocol):
+    """Whose downloads these are; implemented by `peer.fetch.turns`."""
+
+    limit: int
+
+    def received(self, size: int) -> None: ...
+    async def landed(self, parcels: Sequence[Parcel]) -> None:
+        """These have their names; returns when they are done. In the order of the queue."""
+
+    def goes_alone(self, item: Item) -> None:
+        """From now on it is an ordinary download."""
+
+    def no_source(self, item: Item) -> None: ...
+    def wrong(self, item: Item, peer: PeerId, failure: SourceFailed) -> None:
+        """It is not what its content id says: that is charged to its source."""
+
+    def reschedule(self) -> None: ...
+
+
+@define(eq=False)
+class _Flow:
+    """One source at work for many small downloads. `asked_bytes`: claimed sizes of what was asked for."""
+
+    source: Source
+    window: int = FIRST_WINDOW_BYTES
+    asked: dict[int, _Asked] = field(factory=dict)
+    asked_bytes: int = 0
+    waiting: bool = False
+    crawling: bool = False
+
+    def room(self) -> bool:
+        """A quarter of the window at a time: requests go out, and are heard, several together."""
+        session = self.source.session
+        if session is None or not session.alive:
+            return False
+        if self.waiting:
+            return len(self.asked) < WAITING_REQUESTS
+        return len(self.asked) < MAX_REQUESTS and self.asked_bytes < self.window
+
+    @property
+    def slowness(self) -> int:
+        """0: none; 1: it crawls; 2: nothing comes, since it makes us wait in its queue, or is stuck."""
+        session = self.source.session
+        if self.waiting or (session is not None and session.doubtful):
+            return 2
+        return int(self.crawling)
+
+    @property
+    def pace(self) -> float | None:
+        """Bytes per second that it gives; None while that is not known."""
+        session = self.source.session
+        return None if session is None else session.throughput.per_s()
+
+    def low(self) -> bool:
+        return len(self.asked) <= MAX_REQUESTS * 3 // 4 and self.asked_bytes <= self.window * 3 // 4
+
+
+@define(eq=False)
+class _Asked:
+    """One request: a `Receiver`."""
+
+    ahead: Ahead
+    item: Item
+    flow: _Flow
+    size: int
+    request: GetRequest | None = None
+
+    def chunk_came(self, chunk: int, data: bytes | memoryview) -> None:
+        self.ahead.came(self, data)
+
+    def get_ended(self, failure: SourceFailed | None) -> None:
+        if failure is not None:
+            self.ahead.refused(self, failure)
+
+    def place_told(self, position: int | None) -> None:
+        self.ahead.place_told(self.flow, position)
+
+
+@define(eq=False)
+class _Flight:
+    """A bundle that is being written and named."""
+
+    parcels: Sequence[Parcel]
+    _over: bool = False
+    _waiting: list[Deferred[None]] = field(factory=list)
+
+    async def ended(self) -> None:
+        """Returns when it has ended; may be waited for by several."""
+        if not self._over:
+            over: Deferred[None] = Deferred(self._waiting.remove)
+            self._waiting.append(over)
+            await over
+
+    def end(self) -> None:
+        self._over = True
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(None)
+
+
+class Ahead:
+    """A `SourceUser`. Small downloads that it `takes` have no run of their own.
+
+    :param run: runs a function on a disk thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        owner: AheadOwner,
+        queue: Queue,
+        prospects: Prospects,
+        sources: SourcePool,
+        journal: Journal,
+        disk: Disk,
+        run: Callable[..., Deferred[Any]],
+        background: Background,
+    ) -> None:
+        self._clock = clock
+        self._owner = owner
+        self._queue = queue
+        self._prospects = prospects
+        self._sources = sources
+        self._journal = journal
+        self._disk = disk
+        self._run = run
+        self._background = background
+        self._flows: dict[PeerId, _Flow] = {}
+        # In the order of the queue: all that could land, and what of it is to be asked for.
+        self._line: list[Item] = []
+        self._plan: deque[Item] = deque()
+        # By the id of the download: where it is at present.
+        self._asked: dict[int, _Asked] = {}
+        self._came: dict[int, Parcel] = {}
+        self._landing: dict[int, _Flight] = {}
+        self._flights: list[_Flight] = []
+        self._held_bytes = 0
+        self._unanswered: dict[int, IDelayedCall] = {}
+        self._soon: IDelayedCall | None = None
+        self._look: IDelayedCall | None = None
+        self._review_due = False
+        self._stopped = False
+
+    # --- For the owner ---------------------------------------------------------------------------
+
+    def takes(self, item: Item) -> bool:
+        """Whether this download is fetched here, in its turn and before."""
+        return item.bare and item.size is not None and 0 < item.size <= CHUNK_BYTES
+
+    def hopeless(self, item: Item) -> bool:
+        """Whether nobody can be asked for it now, and nobody is about to be tried."""
+        if item.id in self._asked or item.id in self._came or item.id in self._landing:
+            return False
+        found = self._prospects.holders(item.content)
+        return found is not None and not any(self._promises(item, holder) for holder in found.holders)
+
+    def started(self, item: Item) -> None:
+        """Its turn has come."""
+        self._stop_waiting(item)
+        if self._prospects.holders(item.content) is None:
+            self._unanswered[item.id] = self._clock.callLater(ANSWER_S, self._not_answered, item)
+
+    def holders_changed(self, item: Item, found: Holders) -> None:
+        self._stop_waiting(item)
+        if item.id not in self._asked:
+            self._review_soon()
+
+    def _stop_waiting(self, item: Item) -> None:
+        """Discovery has answered, or its turn has come once more, as it does after a pause."""
+        timer = self._unanswered.pop(item.id, None)
+        if timer is not None:
+            timer.cancel()
+
+    def review(self) -> None:
+        """Look at the queue again: what is next, what is not wanted any more."""
+        self._review_due = False
+        if self._stopped:
+            return
+        self._line = self._next_in_line()
+        wanted = {item.id for item in self._line}
+        for asked in [asked for asked in self._asked.values() if asked.item.id not in wanted]:
+            self._withdraw(asked)
+        for parcel in [parcel for parcel in self._came.values() if parcel.item.id not in wanted]:
+            del self._came[parcel.item.id]
+            self._held_bytes -= len(parcel.data)
+        here = self._asked.keys() | self._came.keys() | self._landing.keys()
+        self._plan = deque(item for item in self._line if item.id not in here and self.takes(item))
+        self._make_way()
+        for item in self._plan:
+            if item.state is DownloadState.ACTIVE and self.hopeless(item):
+                self._clock.callLater(0, self._give_up, item)
+        self._ask()
+        self._land()
+        if not (self._plan or self._asked or self._came or self._landing):
+            self._leave_all()
+
+    async def settled(self, item: Item) -> None:
+        """Returns when no file of this download is at work."""
+        while (flight := self._landing.get(item.id)) is not None:
+            await flight.ended()
+
+    async def stop(self) -> None:
+        """Ask for nothing more; returns when what is being written has ended."""
+        self._stopped = True
+        for call in (self._soon, self._look):
+            if call is not None and call.active():
+                call.cancel()
+        for timer in self._unanswered.values():
+            timer.cancel()
+        for asked in list(self._asked.values()):
+            self._withdraw(asked)
+        while self._flights:
+            await self._flights[-1].ended()
+        self._leave_all()
+
+    # --- The line --------------------------------------------------------------------------------
+
+    def _next_in_line(self) -> list[Item]:
+        """What would run if the small ones took no time: up to the last that others leave a turn to."""
+        line = []
+        others = 0
+        for item in self._queue.runnable():
+            line.append(item)
+            others += not self.takes(item)
+            if others >= self._owner.limit or len(line) >= MAX_LINE:
+                break
+        return line
+
+    def _make_way(self) -> None:
+        """What runs now is not behind what was asked for ahead of its turn, on the same link."""
+        first = next((item for item in self._plan if item.state is DownloadState.ACTIVE), None)
+        found = None if first is None else self._prospects.holders(first.content)
+        for holder in () if found is None else found.holders:
+            flow = self._flows.get(holder.peer)
+            if flow is None or first is None or not self._promises(first, holder):
+                continue
+            for asked in list(flow.asked.values()):
+                if asked.item.state is not DownloadState.ACTIVE:
+                    self._withdraw(asked)
+                    self._plan.append(asked.item)
+        # Back into the order of the line.
+        if found is not None:
+            planned = {item.id for item in self._plan}
+            self._plan = deque(item for item in self._line if item.id in planned)
+
+    def _promises(self, item: Item, holder: Holder) -> bool:
+        if holder.partial or not holder.addresses or self._owner.is_banned(item, holder.peer):
+            return False
+        source = self._sources.source(holder.peer)
+        if source is None or source.state is SourceState.BACKING_OFF:
+            return source is None or source.retry_at - self._clock.seconds() <= PATIENCE_S
+        return source.state is not SourceState.UNREACHABLE
+
+    def _give_up(self, item: Item) -> None:
+        if self.takes(item) and self.hopeless(item):
+            self._owner.no_source(item)
+
+    def _not_answered(self, item: Item) -> None:
+        del self._unanswered[item.id]
+        if self.takes(item):
+            self._owner.no_source(item)
+
+    def _review_soon(self) -> None:
+        self._review_due = True
+        self._act_soon()
+
+    def _act_soon(self) -> None:
+        """Once for all that comes in one turn of the reactor."""
+        if not self._stopped and (self._soon is None or not self._soon.active()):
+            self._soon = self._clock.callLater(0, self._act)
+
+    def _act(self) -> None:
+        if self._review_due:
+            self.review()
+        else:
+            self._ask()
+            self._land()
+
+    # --- Asking ----------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        passed_over: list[Item] = []
+        if not self._flows or any(flow.low() for flow in self._flows.values()):
+            while self._plan and len(passed_over) < MAX_PASSED_OVER:
+                item = self._plan.popleft()
+                size = item.size or 0
+                # What runs is never kept waiting by what has come too early.
+                if self._held_bytes + size > MAX_HELD_BYTES and item.state is not DownloadState.ACTIVE:
+                    passed_over.append(item)
+                    break
+                flow = self._flow_with_room(item)
+                if flow is None:
+                    passed_over.append(item)
+                else:
+                    self._ask_for(item, size, flow)
+        self._plan.extendleft(reversed(passed_over))
+
+    def _flow_with_room(self, item: Item) -> _Flow | None:
+        """Of the sources that can take a request for it now the one that owes us least."""
+        found = self._prospects.holders(item.content)
+        best: _Flow | None = None
+        for holder in () if found is None else found.holders:
+            flow = self._flows.get(holder.peer)
+            if flow is None:
+                if not self._promises(item, holder):
+                    continue
+                flow = self._join(holder)
+            if flow.room() and (best is None or _owes(flow) < _owes(best)) and self._promises(item, holder):
+                best = flow
+        return best
+
+    def _join(self, holder: Holder) -> _Flow:
+        source = self._sources.want(holder)
+        flow = self._flows[holder.peer] = _Flow(source)
+        self._sources.join(source, self)
+        return flow
+
+    def _ask_for(self, item: Item, size: int, flow: _Flow) -> None:
+        session = flow.source.session
+        if session is None:
+            return
+        asked = _Asked(self, item, flow, size)
+        self._asked[item.id] = flow.asked[item.id] = asked
+        flow.asked_bytes += size
+        self._held_bytes += size
+        asked.request = session.get(item.content, 0, 1, item.transfer, asked, item.priority.rank)
+        if self._look is None:
+            self._look = self._clock.callLater(LOOK_S, self._look_at_all)
+
+    def _look_at_all(self) -> None:
+        """Every now and then: what a slow source was asked for is asked of somebody else who has room for it."""
+        self._look = None if not self._asked else self._clock.callLater(LOOK_S, self._look_at_all)
+        for flow in self._flows.values():
+            flow.crawling = any(_crawls(flow, beside=other) for other in self._flows.values() if other.room())
+        for asked in [asked for asked in self._asked.values() if asked.flow.slowness]:
+            if self._is_to_be_had_elsewhere(asked):
+                self._withdraw(asked)
+                self._review_soon()
+
+    def _is_to_be_had_elsewhere(self, asked: _Asked) -> bool:
+        """Now; a holder that nobody has dialled yet is dialled for that."""
+        found = self._prospects.holders(asked.item.content)
+        for holder in () if found is None else found.holders:
+            if self._promises(asked.item, holder):
+                flow = self._flows.get(holder.peer) or self._join(holder)
+                if flow.room() and flow.slowness < asked.flow.slowness:
+                    return True
+        return False
+
+    def _withdraw(self, asked: _Asked) -> None:
+        """It is not wanted any more, or not of this source."""
+        self._forget(asked)
+        session = asked.flow.source.session
+        if session is not None and asked.request is not None:
+            session.cancel(asked.request)
+
+    def _forget(self, asked: _Asked) -> None:
+        del self._asked[asked.item.id]
+        del asked.flow.asked[asked.item.id]
+        asked.flow.asked_bytes -= asked.size
+        self._held_bytes -= asked.size
+
+    def _leave_all(self) -> None:
+        flows, self._flows = self._flows, {}
+        for flow in flows.values():
+            self._sources.leave(flow.source, self)
+
+    # --- What comes ------------------------------------------------------------------------------
+
+    def came(self, asked: _Asked, data: bytes | memoryview) -> None:
+        self._forget(asked)
+        flow, item, size = asked.flow, asked.item, len(data)
+        if flow.waiting:
+            # It was told for something that is not wanted of it any more.
+            self.place_told(flow, None)
+        now = self._clock.seconds()
+        flow.source.meter.add(size, now)
+        enough = max(FIRST_WINDOW_BYTES, int(flow.source.meter.per_s(now) * WINDOW_S))
+        flow.window = min(LAST_WINDOW_BYTES, flow.window + size, enough)
+        self._owner.received(size)
+        item.bytes_received += size
+        self._came[item.id] = Parcel(item, data, flow.source.peer)
+        self._held_bytes += size
+        self._act_soon()
+
+    def refused(self, asked: _Asked, failure: SourceFailed) -> None:
+        self._forget(asked)
+        session = asked.flow.source.session
+        if session is not None and session.alive:
+            self._owner.ban(asked.item, asked.flow.source.peer, failure)
+        self._review_soon()
+
+    def place_told(self, flow: _Flow, position: int | None) -> None:
+        """While a source makes us wait, most of what it was asked for may be had from others."""
+        if flow.waiting is (position is not None):
+            return
+        flow.waiting = position is not None
+        if flow.waiting:
+            for asked in list(flow.asked.values())[WAITING_REQUESTS:]:
+                self._withdraw(asked)
+        self._review_soon()
+
+    # --- SourceUser ------------------------------------------------------------------------------
+
+    def source_ready(self, source: Source) -> None:
+        flow = self._flows.get(source.peer)
+        if flow is not None:
+            flow.waiting = False
+            flow.window = FIRST_WINDOW_BYTES
+            self._review_soon()
+
+    def source_lost(self, source: Source, failure: SourceFailed) -> None:
+        """What it was asked for was told apart (`refused`)."""
+        self._review_soon()
+
+    # --- Landing ---------------------------------------------------------------------------------
+
+    def _land(self) -> None:
+        """Begin to write what has come, unless that is better done with what comes while others are written."""
+        worth_it = len(self._came) >= OVERLAP_FILES if self._flights else bool(self._came)
+        if not worth_it or len(self._flights) >= MAX_FLIGHTS or self._stopped:
+            return
+        parcels = self._may_land()
+        if parcels:
+            for parcel in parcels:
+                del self._came[parcel.item.id]
+            before = self._flights[-1] if self._flights else None
+            flight = _Flight(parcels)
+            self._flights.append(flight)
+            self._landing.update((parcel.item.id, flight) for parcel in parcels)
+            self._background.start("landing small downloads", self._land_bundle(flight, before))
+
+    def _may_land(self) -> list[Parcel]:
+        """Those that could be active once the ones before them are done."""
+        parcels: list[Parcel] = []
+        before = 0
+        for item in self._line:
+            parcel = self._came.get(item.id)
+            if parcel is not None:
+                parcels.append(parcel)
+                if len(parcels) == MAX_FILES:
+                    break
+            elif item.runnable and item.id not in self._landing:
+                before += 1
+                if before >= self._owner.limit:
+                    break
+        return parcels
+
+    async def _land_bundle(self, flight: _Flight, before: _Flight | None) -> None:
+        bundle = Bundle(flight.parcels, self._disk, self._journal, self._run)
+        try:
+            landed = await bundle.land(lambda item: item.runnable, None if before is None else before.ended)
+            if landed:
+                await self._owner.landed(landed)
+        except NapError:
+            # Each meets the disk on its own, and says what is wrong with it; what has its name already is found.
+            for parcel in flight.parcels:
+                self._owner.goes_alone(parcel.item)
+        else:
+            for parcel in flight.parcels:
+                self._judge(parcel)
+        finally:
+            for parcel in flight.parcels:
+                self._held_bytes -= len(parcel.data)
+                del self._landing[parcel.item.id]
+            self._flights.remove(flight)
+            flight.end()
+        self._owner.reschedule()
+
+    def _judge(self, parcel: Parcel) -> None:
+        source = self._sources.source(parcel.source)
+        if parcel.partial is not None:
+            # If it was not wanted any more, its partial file is there.
+            parcel.item.new = False
+        if parcel.verified:
+            if source is not None:
+                self._sources.served(source)
+        elif parcel.may_be_longer:
+            self._owner.goes_alone(parcel.item)
+        else:
+            self._owner.wrong(parcel.item, parcel.source, SourceFailed("it sent a wrong chunk", code="integrity"))
+
+
+def _owes(flow: _Flow) -> tuple[int, int]:
+    return flow.slowness, flow.asked_bytes
+
+
+def _crawls(flow: _Flow, *, beside: _Flow) -> bool:
+    """Far slower than this other one; our own limit slows all down."""
+    session = flow.source.session
+    if flow is beside or flow.pace is None or session is None or session.throttled:
+        return False
+    return flow.pace < CRAWL * (CHUNK_BYTES / LATE_S if beside.pace is None else beside.pace)

@@ -1,0 +1,518 @@
+"""The sources of one running download: who is wanted, who is at work, and what is asked of whom.
+
+Of all holders the best are put to work, as many as there are places; who fails, waits or crawls makes room for the
+next. Each source that has admitted us gets a lane. `feed` keeps its window full with what the picker gives it; what it
+was asked for goes to others when it fails, refuses or makes us wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ...background import Background
+from ...content.digest import GROUP_CHUNKS
+from ...discovery.interface import Holder, Holders
+from ...errors import SourceFailed
+from ...model import PeerId
+from ...ops.events import Events
+from ..files.received import Received
+from ..queue import Item
+from ..sources.pool import Source, SourcePool, SourceState
+from ..sources.scoring import Score, choose, score
+from .lane import Lane
+from .learning import Learning
+from .swarm import Swarm
+
+#: Chunks that may be asked for, being written or not journalled yet: what a crash can cost.
+MAX_UNJOURNALLED = 64
+#: Seconds that a download without any usable source stays active if one is about to be tried again.
+PATIENCE_S = 3.0
+#: Seconds that it stays active when all of its sources have only parts, and none has one that it lacks.
+LACK_S = 10.0
+#: Seconds in which nothing may come before a download gives its active place to another.
+YIELD_S = 2.0
+#: Sources that have only parts may be wanted in addition, so many for each place.
+PARTS_PER_PLACE = 4
+#: How often it is looked at how each source does.
+LOOK_S = 0.5
+#: Seconds that the best source, if it was measured before, has to get ready before others are asked.
+HEAD_START_S = 0.5
+#: A source that gives less than this part of what the best gives crawls; it has recovered at twice as much.
+CRAWL = 0.1
+
+
+class CrewOwner(Protocol):
+    """The download that a crew works for; implemented by `peer.fetch.download`."""
+
+    def chunk_came(self, lane: Lane, chunk: int, data: bytes | memoryview) -> None:
+        """Bytes from the wire, unverified."""
+
+    def outline_learnt(self, journalled: Deferred[None]) -> None: ...
+    def group_learnt(self, journalled: Deferred[None]) -> None: ...
+    def no_source(self) -> None:
+        """There is nobody left to ask, and nobody who is about to be tried again."""
+
+    def nothing_comes(self) -> None:
+        """All its sources make it wait; told again and again while that is so."""
+
+    def something_comes(self) -> None:
+        """The contrary; told once."""
+
+
+class Conduct(Protocol):
+    """How sources have behaved; implemented by `peer.fetch.turns`."""
+
+    def ban(self, item: Item, peer: PeerId, failure: SourceFailed) -> None:
+        """This peer is not asked for this content again for a while."""
+
+    def is_banned(self, item: Item, peer: PeerId) -> bool: ...
+    def rejected(self, item: Item, peer: PeerId) -> bool:
+        """A chunk of its was wrong, which puts it on parole; returns whether it was before, and is to be banned."""
+
+    def accepted(self, item: Item, peer: PeerId) -> bool:
+        """A chunk of its was good; returns whether it is still on parole."""
+
+    def on_parole(self, item: Item, peer: PeerId) -> bool: ...
+
+
+class Crew:
+    """A `SourceUser`, `LaneOwner` and `LearningOwner` for one download."""
+
+    def __init__(
+        self,
+        *,
+        item: Item,
+        owner: CrewOwner,
+        conduct: Conduct,
+        received: Received,
+        clock: IReactorTime,
+        sources: SourcePool,
+        events: Events,
+        background: Background,
+    ) -> None:
+        self.lanes: dict[PeerId, Lane] = {}
+        self.over = False
+        self._item = item
+        self._owner = owner
+        self._conduct = conduct
+        self._received = received
+        self._clock = clock
+        self._sources = sources
+        self._events = events
+        self._wanted: dict[PeerId, Source] = {}
+        self._holders: dict[PeerId, Holder] = {}
+        #: Whether it is offered to everyone, so that others who fetch it may serve it, too.
+        self._everyone = False
+        self._favourite: PeerId | None = None
+        self._head_start_until: float | None = None
+        self._learning = Learning(self, item.content, received, background)
+        self._look: IDelayedCall | None = None
+        #: Whose chance is the transfer's, which is drawn by lot.
+        self._swarm = Swarm(int(item.transfer, 16))
+        self._lacking_since: float | None = None
+        self._moved_at = clock.seconds()
+        self._stuck = False
+
+    def let_go(self) -> None:
+        """Leave all sources; nothing is asked for from here on."""
+        self.over = True
+        if self._look is not None and self._look.active():
+            self._look.cancel()
+        lanes = list(self.lanes.values())
+        for lane in lanes:
+            self._stop(lane)
+        self.lanes.clear()
+        for source in self._wanted.values():
+            self._sources.leave(source, self)
+        self._wanted.clear()
+        for lane in lanes:
+            self._sources.freed(lane.source)
+
+    def _has_ended(self) -> bool:
+        """Asked again after a call that may end this download."""
+        return self.over
+
+    # --- Who -------------------------------------------------------------------------------------
+
+    def use(self, found: Holders | None) -> None:
+        """These hold the content now."""
+        if self._look is None:
+            self._look = self._clock.callLater(LOOK_S, self._look_at_all)
+        self._everyone = found is not None and found.everyone
+        holders = () if found is None else found.holders
+        self._holders = {holder.peer: holder for holder in holders if holder.addresses}
+        if found is not None and not self._received.has_outline:
+            self._learning.size_claim = found.size
+        for peer, source in list(self._wanted.items()):
+            if peer in self._holders:
+                self._now_whole(self._holders[peer])
+                self._sources.want(self._holders[peer])
+                if source.state in (SourceState.IDLE, SourceState.UNREACHABLE):
+                    self._sources.join(source, self)
+            elif peer not in self.lanes:
+                # One that serves is kept although the index lost sight of it.
+                self._dismiss(source)
+        self._enlist()
+        self.judge()
+
+    def _enlist(self) -> None:
+        """Put the best of those that are not at work to work, as long as there are places.
+
+        Who has only parts takes up none of these: it has something for us now and then, and many together have most.
+        """
+        places = self._sources.places
+        whole = [source for source in self._wanted.values() if not self._has_parts(source.peer)]
+        free = places - sum(self._occupies(source) for source in whole)
+        self._enlist_some(partial=False, most=2 * places, wanted=whole, free=free)
+        parts = [source for source in self._wanted.values() if self._has_parts(source.peer)]
+        self._enlist_some(partial=True, most=PARTS_PER_PLACE * places, wanted=parts, free=PARTS_PER_PLACE * places)
+
+    def _enlist_some(self, *, partial: bool, most: int, wanted: Sequence[Source], free: int) -> None:
+        """:param wanted: those of this kind that are. :param most: of them that may be wanted."""
+        candidates = [peer for peer, holder in self._holders.items() if holder.partial is partial]
+        candidates = [peer for peer in candidates if self._may_join(peer)] if free > 0 and not self.over else []
+        now = [peer for peer in candidates if self._sources.may_be_tried(self._holders[peer].addresses)]
+        # If all have to be waited for, they are wanted as long as nobody else is.
+        candidates = now if now or self._wanted else candidates
+        if not candidates:
+            return
+        free = min(free, most - len(wanted) + self._make_room(wanted, most - 1))
+        chosen = choose({peer: score(self._sources.facts(peer)) for peer in candidates}, max(0, free))
+        if chosen and self._head_start_until is None and score(self._sources.facts(chosen[0])).measured:
+            self._favourite = chosen[0]
+            self._head_start_until = self._clock.seconds() + HEAD_START_S
+        for peer in chosen:
+            if self._has_ended():
+                return
+            source = self._wanted[peer] = self._sources.want(self._holders[peer])
+            self._sources.join(source, self)
+
+    def _may_join(self, peer: PeerId) -> bool:
+        return peer not in self._wanted and not self._conduct.is_banned(self._item, peer)
+
+    def _occupies(self, source: Source) -> bool:
+        """Whether it takes up a place: it serves, or is about to."""
+        lane = self.lanes.get(source.peer)
+        return source.state is SourceState.CONNECTING if lane is None else not (lane.waits or lane.crawling)
+
+    def _make_room(self, wanted: Sequence[Source], most: int) -> int:
+        """Let go of those that are not to be had now, if there are more than this; they may be chosen again."""
+        away = [source for source in wanted if source.state is SourceState.BACKING_OFF]
+        gone = away[: max(0, len(wanted) - most)]
+        for source in gone:
+            self._dismiss(source)
+        return len(gone)
+
+    def _dismiss(self, source: Source) -> None:
+        self._wanted.pop(source.peer, None)
+        self._sources.leave(source, self)
+
+    def source_ready(self, source: Source) -> None:
+        if self.over or source.peer in self.lanes or source.peer not in self._wanted:
+            return
+        if not self._sources.has_place(source, self.rank):
+            # It is told again when there is one.
+            return
+        expected = self._sources.facts(source.peer).bytes_per_s
+        lane = Lane(self, source, self._item.content, self._item.transfer, expected)
+        lane.alone = self._conduct.on_parole(self._item, source.peer)
+        lane.partial = self._has_parts(source.peer)
+        lane.score = self._score(lane).bytes_per_s
+        self.lanes[source.peer] = lane
+        self.emit("download.source_added", lane)
+        if source.peer == self._favourite:
+            self._favourite = None
+            self.feed_all()
+        else:
+            self.feed(lane)
+
+    def source_lost(self, source: Source, failure: SourceFailed) -> None:
+        lane = self.lanes.pop(source.peer, None)
+        if lane is not None:
+            self._stop(lane)
+            self.emit("download.source_lost", lane, failure.message, code=failure.code)
+        if source.peer not in self._holders:
+            # It was kept for its link alone.
+            self._dismiss(source)
+        self._enlist()
+        self.feed_all()
+        self.judge()
+
+    def lane_failed(self, lane: Lane, failure: SourceFailed) -> None:
+        """This source will not serve this content, though its link is fine: leave it alone for a while."""
+        peer = lane.source.peer
+        if self.lanes.get(peer) is not lane:
+            return
+        del self.lanes[peer]
+        self._stop(lane)
+        self._conduct.ban(self._item, peer, failure)
+        self._dismiss(lane.source)
+        self._sources.freed(lane.source)
+        self.emit("download.source_lost", lane, failure.message, code=failure.code)
+        self._enlist()
+        self.feed_all()
+        self.judge()
+
+    def judge(self) -> None:
+        """Is there a source left, or one that is about to be tried again? If not, say so.
+
+        Asked again whenever a source is ready or lost, the holders change, or a chunk is stored.
+        """
+        if self.over or self._received.complete or self._received.writing or self._is_served():
+            return
+        now = self._clock.seconds()
+        for source in self._wanted.values():
+            soon = source.state is SourceState.BACKING_OFF and source.retry_at - now <= PATIENCE_S
+            # Ready without a lane: as many downloads as may be are at work with it.
+            full = source.state is SourceState.READY and source.peer not in self.lanes
+            if soon or full or source.state is SourceState.CONNECTING:
+                return
+        self._owner.no_source()
+
+    def _is_served(self) -> bool:
+        """Whether a source is at work, or may be soon: one that has parts, and none for us, may get some."""
+        if not self.lanes:
+            return False
+        if any(not lane.partial or lane.in_flight or lane.asking for lane in self.lanes.values()):
+            self._lacking_since = None
+            return True
+        now = self._clock.seconds()
+        if self._lacking_since is None:
+            self._lacking_since = now
+        return now - self._lacking_since < LACK_S
+
+    def _stop(self, lane: Lane) -> None:
+        lane.stop()
+        self._swarm.leave(lane)
+
+    def _has_parts(self, peer: PeerId) -> bool:
+        """Whether it has only parts, as far as discovery knows."""
+        holder = self._holders.get(peer)
+        return holder is not None and holder.partial
+
+    def _now_whole(self, holder: Holder) -> None:
+        """The index knows first that it has all of it by now."""
+        lane = self.lanes.get(holder.peer)
+        if lane is not None and lane.partial and not holder.partial:
+            self.whole_told(lane)
+
+    # --- How they do -----------------------------------------------------------------------------
+
+    def _look_at_all(self) -> None:
+        """Every now and then: who sends nothing, who crawls, and whose chunks an idle one would have sooner."""
+        self._look = self._clock.callLater(LOOK_S, self._look_at_all)
+        for lane in self.lanes.values():
+            session = lane.source.session
+            lane.doubt(session is not None and session.doubtful)
+            lane.looks += 1
+            lane.score = self._score(lane).bytes_per_s
+            lane.press()
+        self._find_crawlers()
+        self._enlist()
+        for source in list(self._wanted.values()):
+            if source.state is SourceState.READY:
+                # Perhaps there is room for one more download by now.
+                self.source_ready(source)
+        self.feed_all()
+        self.judge()
+        self._watch_for_standstill()
+
+    def _watch_for_standstill(self) -> None:
+        """All sources make us wait: others may have our active place meanwhile, while we keep ours in their lines."""
+        now = self._clock.seconds()
+        waits = all(lane.waits for lane in self.lanes.values()) and not self._is_connecting()
+        if not waits or self.over:
+            self._moved_at = now
+            if self._stuck:
+                self._stuck = False
+                self._owner.something_comes()
+        elif now - self._moved_at >= YIELD_S:
+            self._stuck = True
+            self._owner.nothing_comes()
+
+    def _is_connecting(self) -> bool:
+        return any(source.state is SourceState.CONNECTING for source in self._wanted.values())
+
+    def _score(self, lane: Lane) -> Score:
+        facts = self._sources.facts(lane.source.peer)
+        return score(evolve(facts, queue_position=lane.position, queue_s=lane.estimate_s))
+
+    def _favourite_is_awaited(self) -> bool:
+        """The best source was measured before, and gets a moment to get ready."""
+        if self._favourite is None or self._head_start_until is None:
+            return False
+        source = self._wanted.get(self._favourite)
+        connecting = source is not None and source.state is SourceState.CONNECTING
+        return connecting and self._clock.seconds() < self._head_start_until
+
+    def _find_crawlers(self) -> None:
+        """One that is far slower than the best has one chunk at a time; the others get what it has not begun."""
+        paces = {lane: lane.bytes_per_s for lane in self.lanes.values() if not _throttled(lane)}
+        best = max((pace for pace in paces.values() if pace is not None), default=0.0)
+        for lane, pace in paces.items():
+            if pace is None or lane.position is not None:
+                continue
+            crawls = pace < best * (2 * CRAWL if lane.crawling else CRAWL)
+            if crawls and not lane.crawling:
+                lane.crawling = True
+                lane.trim()
+            lane.crawling = crawls
+
+    # --- Asking ----------------------------------------------------------------------------------
+
+    def feed_all(self) -> None:
+        """The best first."""
+        for lane in sorted(self.lanes.values(), key=lambda lane: -lane.score):
+            self.feed(lane)
+
+    def feed(self, lane: Lane) -> None:
+        """Keep the lane's window full, within what may be unjournalled."""
+        if self.over or self.lanes.get(lane.source.peer) is not lane or self._favourite_is_awaited():
+            return
+        if not self._received.has_outline:
+            self._learning.learn_outline(lane, self.lanes.values())
+            return
+        if lane.partial and not self._watch(lane):
+            return
+        lane.shared_out = self._is_shared_out(lane)
+        while lane.room and (free := MAX_UNJOURNALLED - self._outstanding()) > 0:
+            below, group = self._received.digests_known_below()
+            if group is not None and (not lane.partial or self._swarm.of(lane, group)):
+                self._learning.learn_group(lane, group, self.lanes.values())
+            if not lane.ask(self._received.picker, below, free, self._swarm) and not self._relieve(lane):
+                return
+        if not lane.in_flight and self._outstanding() >= MAX_UNJOURNALLED:
+            lane.be_sated(True)
+
+    def _is_shared_out(self, lane: Lane) -> bool:
+        """Whether one that has all should choose what it sends first; at the very beginning there may be others too."""
+        if lane.partial or self._received.picker.sequential:
+            return False
+        return bool(self._swarm) or (not lane.served and self._everyone)
+
+    def _relieve(self, lane: Lane) -> bool:
+        """Whether this source, which has only parts, can be asked for what was asked of one that has all."""
+        if not lane.partial or not lane.has_room(self._received.picker):
+            return False
+        return any(self._give_up(other, lane) for other in list(self.lanes.values()) if not other.partial)
+
+    def _give_up(self, other: Lane, lane: Lane) -> bool:
+        """One that has all gives up, before it has begun to send it, what this one would send sooner: one chunk."""
+        for chunk in self._received.picker.asked_of(other):
+            group, place = divmod(chunk, GROUP_CHUNKS)
+            there = self._swarm.of(lane, group) >> place & 1
+            if there and other.eta_s(chunk) > lane.next_eta_s and other.give_up(chunk):
+                return True
+        return False
+
+    def _watch(self, lane: Lane) -> bool:
+        """Whether a source that has only parts tells which."""
+        if not lane.watch():
+            self.lane_failed(lane, SourceFailed("it cannot tell which parts it has", code="refused"))
+            return False
+        if not self._swarm:
+            # Until now it seemed that nobody else fetches it: all began with the same chunks.
+            for other in self.lanes.values():
+                other.trim()
+        self._swarm.join(lane)
+        return True
+
+    def _outstanding(self) -> int:
+        moving = (lane for lane in self.lanes.values() if not lane.waits)
+        return sum(lane.in_flight for lane in moving) + self._received.unjournalled
+
+    def size_claim_was_wrong(self) -> None:
+        """What should have been the only chunk may be the first of many: look at the outline before blaming anybody."""
+        self._learning.size_claim = None
+        self.feed_all()
+
+    # --- LearningOwner ---------------------------------------------------------------------------
+
+    def outline_learnt(self, journalled: Deferred[None]) -> None:
+        self._owner.outline_learnt(journalled)
+        self.feed_all()
+
+    def group_learnt(self, journalled: Deferred[None]) -> None:
+        self._owner.group_learnt(journalled)
+        self.feed_all()
+
+    # --- LaneOwner -------------------------------------------------------------------------------
+
+    @property
+    def rank(self) -> int:
+        return self._item.priority.rank
+
+    def chunk_came(self, lane: Lane, chunk: int, data: bytes | memoryview) -> None:
+        self._owner.chunk_came(lane, chunk, data)
+        self.feed(lane)
+
+    def lane_moved(self, lane: Lane) -> None:
+        self.feed_all()
+        if self._stuck:
+            self._watch_for_standstill()
+
+    def have_told(self, lane: Lane, group: int, bits: int) -> None:
+        if group >= self._received.manifest.outline.groups:
+            return
+        self._swarm.tell(lane, group, bits)
+        lane.parts = self._swarm.count(lane)
+        self.feed(lane)
+
+    def lacked(self, lane: Lane, chunk: int) -> None:
+        group, place = divmod(chunk, GROUP_CHUNKS)
+        self._swarm.tell(lane, group, self._swarm.of(lane, group) & ~(1 << place))
+
+    def whole_told(self, lane: Lane) -> None:
+        lane.is_whole()
+        self._swarm.leave(lane)
+        self.feed(lane)
+
+    def chunk_good(self, lane: Lane, chunk: int) -> None:
+        """It was checked and written; whoever else was asked for it need not send it."""
+        self._sources.served(lane.source)
+        lane.alone = self._conduct.accepted(self._item, lane.source.peer)
+        self.chunk_here(chunk, lane)
+
+    def chunk_here(self, chunk: int, lane: Lane | None = None) -> None:
+        """It is on the disk, and right; from this lane, or from an earlier run."""
+        for other in self._received.picker.verified(chunk):
+            if other is not lane and isinstance(other, Lane):
+                other.unwanted()
+
+    def chunk_wrong(self, lane: Lane, chunk: int) -> None:
+        """It is not what its digest says: its source is charged with it, by parole first and then by a ban."""
+        peer = lane.source.peer
+        self.emit("download.chunk_rejected", lane, chunk=chunk)
+        self._sources.misbehaved(lane.source)
+        ban = self._conduct.rejected(self._item, peer)
+        current = self.lanes.get(peer) is lane
+        failure = SourceFailed("it sent wrong chunks", code="integrity")
+        if ban and current:
+            self.lane_failed(lane, failure)
+        elif ban:
+            self._conduct.ban(self._item, peer, failure)
+        elif current:
+            lane.reject(chunk)
+            self.feed_all()
+        # The lane may have gone already, with this chunk the last that was still being looked at.
+        self.judge()
+
+    def emit(self, event: str, lane: Lane, message: str | None = None, **fields: Any) -> None:
+        self._events.emit(
+            event,
+            message,
+            download=self._item.id,
+            transfer=self._item.transfer,
+            peer=lane.source.peer,
+            user=lane.source.user,
+            **fields,
+        )
+
+
+def _throttled(lane: Lane) -> bool:
+    return lane.source.session is not None and lane.source.session.throttled
