@@ -51,6 +51,8 @@ class Catalogues:
         if earlier is not None:
             self.disconnect(earlier)
         online = self._presence.connect(account, opened.session, since)
+        # It may offer them again, or to fewer: its list tells.
+        self._seeking.swarms_changed(self._presence.took_back(opened.dropped))
         for at in range(0, len(opened.share), STRIDE):
             if at:
                 await self._turn()

@@ -115,6 +115,16 @@ class Presence:
         """The account takes these back. Contents whose holders may have changed."""
         return self._remove(online, items, withdrawn=True)
 
+    def took_back(self, items: Iterable[int]) -> Collection[str]:
+        """Somebody who was not online offers these no more; ids of contents that may not be served on any longer."""
+        if not self.swarms:
+            return ()
+        rows = [self._table.get(item) for item in items if item not in self._table.restricted]
+        contents = {row.content for row in rows if row is not None}
+        gone = [self._table.content_id(content) for content in contents if content not in self._sources]
+        self.swarms.withdrawn(gone)
+        return gone
+
     def _remove(self, online: Online, items: Iterable[int], *, withdrawn: bool) -> Collection[int]:
         removed = BitMap(items) & online.items
         online.items -= removed

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
-
-#: References to a block that only `Buffers.take` looks at: the pool's, its own, and that of the counting itself.
-_FREE = 3
 
 
 class Buffers:
@@ -29,7 +25,7 @@ class Buffers:
             block = self._kept[0]
             # The one that was taken first is the likeliest to be free.
             self._kept.rotate(-1)
-            if sys.getrefcount(block) == _FREE:
+            if _is_free(block):
                 return memoryview(block)
         block = bytearray(self.size)
         if len(self._kept) < self._most_kept:
@@ -41,5 +37,15 @@ class Buffers:
         kept, self._kept = self._kept, deque()
         while kept:
             block = kept.popleft()
-            if sys.getrefcount(block) >= _FREE:
+            if not _is_free(block):
                 self._kept.append(block)
+
+
+def _is_free(block: bytearray) -> bool:
+    """Whether there is no view of it: Python resizes only then, and keeps the room for one byte more from then on."""
+    try:
+        block.append(0)
+    except BufferError:
+        return False
+    block.pop()
+    return True

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
 from ...errors import Denied, NapError
@@ -81,11 +81,15 @@ NOWHERE = Position()
 
 @frozen
 class Opened:
-    """A new session; the catalogue's position, and its items as sorted ids."""
+    """A new session; the catalogue's position, and its items as sorted ids.
+
+    `dropped`: what it held until now, if its peer cannot go on from there and has to send its list anew.
+    """
 
     session: int
     position: Position
     share: array[int]
+    dropped: array[int] = field(factory=lambda: array("I"))
 
 
 @frozen

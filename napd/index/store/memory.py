@@ -130,10 +130,11 @@ class MemoryStore:
         kept.session = self._session
         kept.seen = at
         position = meet(kept.position, held)
-        if position == NOWHERE and kept.share:
+        dropped = kept.share.to_array() if position == NOWHERE else array("I")
+        if dropped:
             self._changed(kept, NOWHERE, BitMap(), (), kept.share)
         kept.position = position
-        return Opened(kept.session, kept.position, kept.share.to_array())
+        return Opened(kept.session, kept.position, kept.share.to_array(), dropped)
 
     def _apply(self, step: Step, most: int) -> Applied:
         kept = self._accounts[step.account]

@@ -101,8 +101,9 @@ class Tables:
         catalogue = self._catalogue(account)
         position = meet(catalogue.position, held)
         if position == NOWHERE and catalogue.share:
+            dropped = catalogue.share.to_array()
             self._changed(account, _Catalogue(NOWHERE, BitMap()), [], catalogue.share)
-            return Opened(session, NOWHERE, array("I"))
+            return Opened(session, NOWHERE, array("I"), dropped)
         if position != catalogue.position:
             catalogue.position = position
             catalogue.changed = True

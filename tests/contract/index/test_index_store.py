@@ -294,6 +294,7 @@ async def test_a_catalogue_that_its_peer_cannot_go_on_from_is_emptied(store: Ind
     applied = await ann.announce(entry("m/a.mp3"), reset=True)
     opened = await store.open_session(ann.account, held, 5.0)
     assert (opened.position, list(opened.share)) == (NOWHERE, [])
+    assert list(opened.dropped) == [item.id for item in applied.added]
     assert await ann.names() == []
     assert (await store.changes_since(applied.change, 10))[0].withdrawn == array("I", [applied.added[0].id])
     ann.session = opened.session

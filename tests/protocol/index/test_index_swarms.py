@@ -171,6 +171,27 @@ def test_what_the_last_one_takes_back_is_open_no_more(index: IndexScript) -> Non
     assert zoe.all(wire.Sources)[-1] == wire.Sources(SONG.content, ())
 
 
+def test_who_narrowed_an_audience_while_away_and_lost_the_log_closes_it_too(index: IndexScript) -> None:
+    ann = reachable(index, "ann", SONG)
+    with_parts(index, "bob")
+    ann.leave()
+    again = index.peer("ann")
+    again.login(epoch="d" * 64, revision=1, digest="7" * 64)
+    assert seek(index.online("zoe")) == wire.Sources(SONG.content, ())
+
+
+def test_who_comes_back_with_another_log_and_the_same_files_opens_it_again(index: IndexScript) -> None:
+    ann = reachable(index, "ann", SONG)
+    with_parts(index, "bob")
+    ann.leave()
+    again = index.peer("ann")
+    again.login(epoch="d" * 64, revision=1, digest="7" * 64)
+    again.epoch = "d" * 64
+    again.announce(SONG, reset=True)
+    message = seek(index.online("zoe"))
+    assert (("bob", True) in told(message), message.everyone) == (True, True)
+
+
 def test_a_new_name_in_one_step_leaves_it_open(index: IndexScript) -> None:
     ann = reachable(index, "ann", SONG)
     with_parts(index, "bob")
