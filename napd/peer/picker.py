@@ -216,13 +216,6 @@ class Picker:
             self.release(source, chunk)
         self._by_source.pop(source, None)
 
-    def unverify(self, chunk: int) -> None:
-        """What was verified was lost before it reached the disk."""
-        if self._state[chunk] == _VERIFIED:
-            self._state[chunk] = _MISSING
-            self._left += 1
-            self._cursor = min(self._cursor, chunk)
-
     def _assign(self, chunk: int, source: Hashable) -> None:
         self._state[chunk] = _ASKED
         self._asked.setdefault(chunk, []).append(source)

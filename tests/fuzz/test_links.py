@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from napd.background import Background
+from napd.content.digest import CHUNK_BYTES
 from napd.discovery.interface import CataloguePosition
 from napd.discovery.session import IndexSession
 from napd.errors import Denied, NapError
 from napd.model import ContentId
+from napd.net.buffers import Buffers
 from napd.net.identity import PublicKey, new_identity
 from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
@@ -96,7 +98,13 @@ def test_a_fetcher_survives_any_source(pieces: list[bytes], cancels: bool) -> No
     receivers = [Receiver() for _ in range(3)]
     manifests: list[Any] = []
     session = FetchSession(
-        clock, "test", lambda: "ticket", Pacer(clock), lambda _: None, lambda _, reason: ended.append(reason)
+        clock,
+        "test",
+        lambda: "ticket",
+        Pacer(clock),
+        lambda _: None,
+        lambda _, reason: ended.append(reason),
+        Buffers(CHUNK_BYTES),
     )
     link = SecureLink(clock, session, wire.ALPN)
     session.attach(link)

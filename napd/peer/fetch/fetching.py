@@ -13,7 +13,6 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ...content.digest import CHUNK_BYTES
 from ...errors import NapError, RemoteProtocolError, SourceFailed, TimedOut, printable
 from ...model import ContentId
 from ...net.buffers import Buffers
@@ -119,7 +118,7 @@ class FetchSession:
         pacer: Pacer,
         ready: Callable[[FetchSession], None],
         ended: Callable[[FetchSession, NapError], None],
-        buffers: Buffers | None = None,
+        buffers: Buffers,
     ) -> None:
         self._clock = clock
         self._agent = agent
@@ -127,7 +126,7 @@ class FetchSession:
         self._pacer = pacer
         self._ready = ready
         self._ended = ended
-        self._buffers = Buffers(CHUNK_BYTES) if buffers is None else buffers
+        self._buffers = buffers
         self._link: SecureLink | None = None
         self._greeted = False
         self._admitted = False

@@ -92,10 +92,6 @@ class Slots(Generic[H]):
     _measured: int = 0
 
     @property
-    def taken(self) -> int:
-        return len(self._turns)
-
-    @property
     def contended(self) -> bool:
         """Whether somebody waits."""
         return bool(self._waits)

@@ -11,8 +11,10 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from napd.content.digest import CHUNK_BYTES
 from napd.errors import NapError, SourceFailed
 from napd.model import ContentId
+from napd.net.buffers import Buffers
 from napd.net.identity import new_identity
 from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
@@ -44,6 +46,7 @@ class Rig:
             Pacer(self.clock, self.rate),
             self.ready.append,
             lambda _, reason: self.ended.append(reason),
+            Buffers(CHUNK_BYTES),
         )
         link = SecureLink(self.clock, self.session, wire.ALPN)
         self.session.attach(link)

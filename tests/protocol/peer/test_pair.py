@@ -18,6 +18,7 @@ from twisted.internet.task import Clock
 from napd.content.digest import CHUNK_BYTES, chunk_bytes, chunk_count
 from napd.errors import NapError, SourceFailed
 from napd.model import ContentId
+from napd.net.buffers import Buffers
 from napd.net.identity import new_identity
 from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
@@ -81,7 +82,9 @@ class Fetcher:
     def __attrs_post_init__(self) -> None:
         self.pacer = Pacer(self.clock)
         key = KEYS[self.user]
-        self.session = FetchSession(self.clock, "test", self._ticket, self.pacer, self._admitted, self._ended)
+        self.session = FetchSession(
+            self.clock, "test", self._ticket, self.pacer, self._admitted, self._ended, Buffers(CHUNK_BYTES)
+        )
         link = SecureLink(self.clock, self.session, wire.ALPN, expected=self.node.key.id)
         self.session.attach(link)
         dialler = self.network.dialler(f"{self.user}.example", key)

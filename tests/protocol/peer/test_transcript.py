@@ -10,8 +10,10 @@ import pytest
 from twisted.internet.task import Clock
 
 from napd.background import Background
+from napd.content.digest import CHUNK_BYTES
 from napd.errors import SourceFailed
 from napd.model import PeerId
+from napd.net.buffers import Buffers
 from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
 from napd.ops.events import Events
@@ -128,7 +130,13 @@ class Fetching:
         self.manifests: list[Any] = []
         self.whole = 0
         self.session = FetchSession(
-            self.clock, AGENT, lambda: ticket, Pacer(self.clock), lambda session: None, lambda session, reason: None
+            self.clock,
+            AGENT,
+            lambda: ticket,
+            Pacer(self.clock),
+            lambda session: None,
+            lambda session, reason: None,
+            Buffers(CHUNK_BYTES),
         )
         link = SecureLink(self.clock, self.session, wire.ALPN)
         self.session.attach(link)

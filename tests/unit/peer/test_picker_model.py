@@ -132,13 +132,6 @@ class PickerMachine(RuleBasedStateMachine):
             self.swarm.leave(source)
             self.having.pop(source, None)
 
-    @precondition(lambda self: self.verified & set(self.at))
-    @rule(data=st.data())
-    def lose_unflushed(self, data: st.DataObject) -> None:
-        chunk = data.draw(st.sampled_from(sorted(self.verified & set(self.at))))
-        self.picker.unverify(chunk)
-        self.verified.discard(chunk)
-
     @rule(source=st.sampled_from(PARTIAL), chunks=st.sets(st.integers(0, 11)))
     def tell(self, source: str, chunks: set[int]) -> None:
         """One that has parts says which; a liar has fewer than before, or what is not there at all."""
