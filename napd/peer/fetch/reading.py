@@ -46,6 +46,8 @@ class Reading:
             content any more, or the offset lies behind its end.
         """
         while not self._over:
+            # Begun before looking: what changes while the file is being opened is not missed.
+            changed = self._change()
             item = self._item
             if item.state in (DownloadState.FAILED, DownloadState.CANCELLED):
                 raise _given_up(item)
@@ -56,7 +58,7 @@ class Reading:
                 return b""
             if there is not None and there.end > self._at and await self._open():
                 return await self._read(min(there.end - self._at, PIECE_BYTES))
-            await self._change()
+            await changed
         return b""
 
     def stop(self) -> None:

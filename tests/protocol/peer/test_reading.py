@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -25,8 +26,10 @@ DATA = Random(1).randbytes(6 * MIB + 77)
 class Reader:
     """Reads to the end, or to an error."""
 
-    def __init__(self, node: Node, item: Item, offset: int = 0) -> None:
-        self.reading = Reading(node.downloads, node.disk, node._work.run, item, offset)
+    def __init__(
+        self, node: Node, item: Item, offset: int = 0, *, run: Callable[..., Deferred[Any]] | None = None
+    ) -> None:
+        self.reading = Reading(node.downloads, node.disk, run or node._work.run, item, offset)
         self.got = bytearray()
         self.largest = 0
         self.ended = False
@@ -98,6 +101,26 @@ def test_a_finished_file_that_was_changed_shows_no_byte(pair: tuple[Node, Node, 
     with pytest.raises(IntegrityFailure, match="not what was downloaded"):
         reader.until_over()
     assert not reader.got
+
+
+def test_a_download_that_ends_while_its_partial_file_is_being_opened_is_read_from_its_new_name(
+    pair: tuple[Node, Node, ContentId],
+) -> None:
+    ada, bob, content = pair
+    ada.up.set_rate(2e6)
+    (item,) = bob.get(content)
+    run_until(bob.clock, lambda: item.bytes_received > 0)
+    opening: Deferred[int | None] = Deferred()
+    answers = [opening]
+
+    def run(work: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        return answers.pop() if answers else bob._work.run(work, *args)
+
+    reader = Reader(bob, item, run=run)
+    run_until(bob.clock, lambda: item.state is DownloadState.DONE)
+    # It had just got its name when it was looked for under its old one.
+    opening.callback(None)
+    assert reader.until_over() == DATA
 
 
 def test_a_reader_waits_through_a_pause_and_goes_on(pair: tuple[Node, Node, ContentId]) -> None:
