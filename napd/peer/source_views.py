@@ -13,7 +13,7 @@ from .queue import Item
 from .sources.addresses import LAST_BACK_OFF_S
 from .sources.pool import Source, SourcePool, SourceState
 from .sources.scoring import Score, score
-from .sources.standings import LIAR_BAN_S, REFUSAL_BAN_S
+from .sources.standings import longest_ban_s
 
 _BAN_WORDS = {
     "integrity": "it sent bytes that are not this content",
@@ -112,12 +112,12 @@ def _state(
         return _idle(downloads, item)
     if not has_address:
         return _Told("unreachable", "others cannot reach it: no address of its could be proved")
-    return _not_at_work(pool, pool.source(peer), now)
+    return _not_at_work(pool, item, pool.source(peer), now)
 
 
 def _banned(downloads: Downloads, item: Item, peer: PeerId, code: str) -> _Told:
     left = downloads.ban_left_s(item, peer)
-    longest = LIAR_BAN_S if code == "integrity" else REFUSAL_BAN_S
+    longest = longest_ban_s(code)
     words = _BAN_WORDS.get(code, f"it failed: {code}")
     sooner = ", sooner if nobody else is left" if code == "integrity" else ""
     why = f"{words}; it is not asked for it for {left:.0f} s more (at most {longest:.0f} s{sooner})"
@@ -151,7 +151,7 @@ def _idle(downloads: Downloads, item: Item) -> _Told:
     return _Told("idle", why, retry_in_s, LAST_RETRY_S)
 
 
-def _not_at_work(pool: SourcePool, source: Source | None, now: float) -> _Told:
+def _not_at_work(pool: SourcePool, item: Item, source: Source | None, now: float) -> _Told:
     if source is None or source.state is SourceState.IDLE:
         return _Told("idle", f"at most {pool.places} are at work at a time, and others were chosen")
     if source.state is SourceState.BACKING_OFF:
@@ -159,4 +159,6 @@ def _not_at_work(pool: SourcePool, source: Source | None, now: float) -> _Told:
         why = f"tried again in {left:.0f} s (waits grow to {LAST_BACK_OFF_S:.0f} s at most)"
         why += "" if source.failure is None else f": {source.failure.message}"
         return _Told("backing_off", why, left, LAST_BACK_OFF_S)
+    if source.state is SourceState.READY and not pool.has_place(source, item.priority.rank):
+        return _Told("ready", f"connected; as many downloads as may be ({pool.per_source}) are at work with it")
     return _Told(source.state.value, _STATE_WORDS[source.state])

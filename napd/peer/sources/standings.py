@@ -37,6 +37,13 @@ class _Standing:
     lies: int = 0
 
 
+def longest_ban_s(code: str) -> float:
+    """Seconds that a ban for this lasts at most. Who is busy says itself for how long."""
+    if code == "integrity":
+        return LIAR_BAN_S
+    return RETRY_AFTER_S[1] if code == "busy" else REFUSAL_BAN_S
+
+
 @define
 class Standings:
     _standings: dict[_Key, _Standing] = field(factory=dict)

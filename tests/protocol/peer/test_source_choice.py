@@ -11,6 +11,7 @@ import pytest
 from attrs import define
 from twisted.internet.task import Clock, deferLater
 
+from napd.errors import SourceFailed
 from napd.model import ContentId, DownloadState
 from napd.net.identity import PublicKey
 from napd.net.link import SecureLink
@@ -196,3 +197,30 @@ def test_when_a_waiting_download_is_looked_at_again_is_told(swarm: Swarm) -> Non
     assert row.state == "idle"
     assert row.retry_in_s is not None
     assert row.longest_wait_s == 120
+
+
+def test_who_is_connected_and_has_no_place_for_one_more_download_is_told_as_such(swarm: Swarm) -> None:
+    ada = swarm.node("ada")
+    contents = [ada.library.add(f"{number}.bin", data_of(8 * MIB, number)) for number in range(2)]
+    ada.up.set_rate(1e6)
+    bob = swarm.node("bob")
+    bob.sources.per_source = 1
+    (first,), (second,) = (bob.get(content) for content in contents)
+    swarm.until(lambda: first.bytes_received > 0 and second.state is DownloadState.ACTIVE)
+
+    (row,) = source_rows(bob.downloads, bob.sources, second, swarm.clock.seconds())
+    assert row.state == "ready"
+    assert "as many downloads as may be (1) are at work with it" in row.why
+
+
+def test_a_busy_source_that_says_for_how_long_is_shown_with_the_longest_wait_that_is_honoured(swarm: Swarm) -> None:
+    content, nodes = swarm.holders(data_of(4 * MIB), ada=1e6)
+    bob = swarm.node("bob")
+    (item,) = bob.get(content)
+    swarm.until(lambda: item.bytes_received > 0)
+    busy = SourceFailed("not now", code="busy", retry_after_s=280.0)
+    bob.downloads.seeker.ban(item, nodes["ada"].key.id, busy)
+
+    (row,) = source_rows(bob.downloads, bob.sources, item, swarm.clock.seconds())
+    assert (row.state, row.retry_in_s, row.longest_wait_s) == ("banned", 280.0, 3600.0)
+    assert "for 280 s more (at most 3600 s)" in row.why
