@@ -165,6 +165,7 @@ class Download:
 
     def _hashed_again(self, chunk: int) -> None:
         self._crew.chunk_here(chunk)
+        self._serve_chunk(chunk)
         self._chunk_stored()
 
     async def stop(self) -> None:
@@ -230,12 +231,19 @@ class Download:
 
     def _serve_parts(self) -> None:
         """What is here may be served if, and as long as, the content is for everyone."""
-        if self._sharing is None or self._found is None or not self._received.has_outline:
+        if self._over or self._sharing is None or self._found is None or not self._received.has_outline:
+            # Once it is over, what a disk thread still writes is nobody's: `stop` has taken back what was on offer.
             return
         if self._found.everyone:
             self._sharing.offer(self.item, self._received)
         else:
             self._sharing.withdraw(self.item.content)
+
+    def _serve_chunk(self, chunk: int) -> None:
+        """One more is verified."""
+        self._serve_parts()
+        if self._sharing is not None and not self._over:
+            self._sharing.stored(self.item.content, chunk)
 
     def _serve_no_more(self) -> None:
         if self._sharing is not None:
@@ -275,9 +283,7 @@ class Download:
             self._owner.outline_known(self.item)
         self._crew.chunk_good(lane, chunk)
         self._owner.chunk_stored(self.item)
-        if self._sharing is not None:
-            self._serve_parts()
-            self._sharing.stored(self.item.content, chunk)
+        self._serve_chunk(chunk)
         self._chunk_stored()
 
     def _chunk_stored(self) -> None:

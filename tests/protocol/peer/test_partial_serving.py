@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from twisted.internet.task import Clock
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 
 from napd.content.digest import CHUNK_BYTES
+from napd.errors import DiskFailed
 from napd.model import DownloadState
+from napd.peer.files.disk import Disk
 from napd.peer.queue import Item
 from napd.peer.serve.haves import SPACING_S
 from napd.peer.serve.partial_sharing import LINGER_S, TELL_S
 from napd.wire import peer as wire
 from tests.support.memory import MemoryNetwork, settle
 from tests.support.scripted_peer import ScriptedPeer, scripted_fetcher
-from tests.support.swarm import Node, Town, run_until
+from tests.support.swarm import Node, Town, Work, run_until
 
 MIB = CHUNK_BYTES
 CHUNKS = 12
@@ -29,13 +36,17 @@ class Rig:
     """Ada has a file and sends it slowly, Bob downloads it, and scripted fetchers ask Bob for what he has."""
 
     def __init__(
-        self, directory: Path, *, audience: tuple[str, ...] = ("everyone",), share_partial: bool = True
+        self,
+        directory: Path,
+        *,
+        audience: tuple[str, ...] = ("everyone",),
+        bob: Callable[..., Node] = Node,
     ) -> None:
         self.clock = Clock()
         self.town = Town(self.clock)
         self.network = MemoryNetwork(self.clock)
         self.ada = Node(self.town, self.network, "ada", directory / "ada")
-        self.bob = Node(self.town, self.network, "bob", directory / "bob", share_partial=share_partial)
+        self.bob = bob(self.town, self.network, "bob", directory / "bob")
         self.content = self.ada.library.add("file.bin", DATA, audience)
         self.ada.up.set_rate(1e6)
 
@@ -186,6 +197,69 @@ def test_it_ends_with_the_download(rig: Rig, how: str) -> None:
     assert not rig.told_partial()
 
 
+class SlowNode(Node):
+    """A peer whose disk takes its time to write chunks, from when it is told to."""
+
+    def make_work(self) -> Work:
+        return SlowWrites(self.clock)
+
+
+@define
+class SlowWrites(Work):
+    seconds: float = 0.0
+    writing: int = 0
+
+    def run(self, work: Callable[..., Any], /, *args: Any) -> Deferred[Any]:
+        if work.__name__ != "_check_and_write" or not self.seconds:
+            return super().run(work, *args)
+        self.writing += 1
+        waited: Deferred[Any] = deferLater(self.clock, self.seconds, super().run, work, *args)
+        return waited.addBoth(self._wrote)
+
+    def _wrote(self, result: Any) -> Any:
+        self.writing -= 1
+        return result
+
+
+@pytest.mark.parametrize("how", ["pause", "cancel", "fail"])
+def test_a_chunk_that_is_still_being_written_when_the_download_ends_offers_nothing_again(
+    tmp_path: Path, how: str
+) -> None:
+    class Syncs(Disk):
+        good = True
+
+        def sync_data(self, descriptor: int) -> None:
+            if not self.good:
+                raise DiskFailed("the disk is gone")
+            super().sync_data(descriptor)
+
+    disk = Syncs()
+    rig = Rig(tmp_path, bob=lambda *of: SlowNode(*of, disk=disk))
+    item = rig.download(3)
+    work = rig.bob._work
+    assert isinstance(work, SlowWrites)
+    work.seconds = 3.0
+    rig.until(lambda: work.writing > 0)
+    if how == "fail":
+        disk.good = False
+        rig.until(lambda: item.state is DownloadState.FAILED)
+    else:
+        rig.bob.do(getattr(rig.bob.downloads, how)([item]))
+    rig.pass_time(5)
+    assert rig.bob.sharing.find(rig.content) is None
+    assert not rig.told_partial()
+    assert not [name for name in open_files() if name.startswith(str(tmp_path / "bob" / "downloads"))]
+
+
+def open_files() -> list[str]:
+    """What this process has open."""
+    names = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            names.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return names
+
+
 def test_a_finished_file_is_served_a_while_and_no_longer(rig: Rig) -> None:
     rig.ada.up.set_rate(3e6)
     item = rig.download(3)
@@ -233,7 +307,7 @@ def test_what_is_for_everyone_no_more_is_served_no_more(rig: Rig) -> None:
 
 
 def test_switched_off_nothing_is_told_or_served(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, share_partial=False)
+    rig = Rig(tmp_path, bob=lambda *of: Node(*of, share_partial=False))
     rig.download(3)
     rig.pass_time(TELL_S)
     cyd = rig.fetcher()
