@@ -55,6 +55,7 @@ class Fuse:
 
 class WatchedDisk(Disk):
     def __init__(self, fuse: Fuse) -> None:
+        super().__init__()
         self._fuse = fuse
 
 

@@ -205,6 +205,7 @@ class RememberedDisk(Disk):
     """The disk of a daemon that starts on such a directory: files are still the files that they were."""
 
     def __init__(self, made: Mapping[str, int], identities: Mapping[int, FileIdentity]) -> None:
+        super().__init__()
         self._were: dict[FileIdentity, FileIdentity] = {}
         for path, number in made.items():
             if os.path.isfile(path) and number in identities:

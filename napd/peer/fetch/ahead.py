@@ -27,7 +27,7 @@ from ..queue import Item, Queue
 from ..sources.pool import Source, SourcePool, SourceState
 from ..sources.prospects import Prospects
 from .crew import CRAWL, LOOK_S, PATIENCE_S, Conduct
-from .fetching import GetRequest
+from .fetching import FetchSession, GetRequest, held_bytes
 from .lane import LATE_S
 
 #: Requests under way on one link; so many again are left for big downloads from the same source.
@@ -43,7 +43,7 @@ WAITING_REQUESTS = 8
 #: have come for the second.
 MAX_FLIGHTS = 2
 OVERLAP_FILES = 64
-#: Bytes asked for, or here and not in a file yet.
+#: Memory for what was asked for, or is here and not in a file yet.
 MAX_HELD_BYTES = 32 << 20
 #: Downloads of the queue that are looked at, from its beginning.
 MAX_LINE = 512
@@ -74,9 +74,13 @@ class AheadOwner(Conduct, Protocol):
 
 @define(eq=False)
 class _Flow:
-    """One source at work for many small downloads. `asked_bytes`: claimed sizes of what was asked for."""
+    """One source at work for many small downloads. `asked_bytes`: claimed sizes of what was asked for.
+
+    `session`: whose window this is, and whose line we wait in.
+    """
 
     source: Source
+    session: FetchSession | None = None
     window: int = FIRST_WINDOW_BYTES
     asked: dict[int, _Asked] = field(factory=dict)
     asked_bytes: int = 0
@@ -238,7 +242,7 @@ class Ahead:
             self._withdraw(asked)
         for parcel in [parcel for parcel in self._came.values() if parcel.item.id not in wanted]:
             del self._came[parcel.item.id]
-            self._held_bytes -= len(parcel.data)
+            self._held_bytes -= held_bytes(len(parcel.data))
         here = self._asked.keys() | self._came.keys() | self._landing.keys()
         self._plan = deque(item for item in self._line if item.id not in here and self.takes(item))
         self._make_way()
@@ -341,7 +345,7 @@ class Ahead:
                 item = self._plan.popleft()
                 size = item.size or 0
                 # What runs is never kept waiting by what has come too early.
-                if self._held_bytes + size > MAX_HELD_BYTES and item.state is not DownloadState.ACTIVE:
+                if self._held_bytes + held_bytes(size) > MAX_HELD_BYTES and item.state is not DownloadState.ACTIVE:
                     passed_over.append(item)
                     break
                 flow = self._flow_with_room(item)
@@ -378,7 +382,7 @@ class Ahead:
         asked = _Asked(self, item, flow, size)
         self._asked[item.id] = flow.asked[item.id] = asked
         flow.asked_bytes += size
-        self._held_bytes += size
+        self._held_bytes += held_bytes(size)
         asked.request = session.get(item.content, 0, 1, item.transfer, asked, item.priority.rank)
         if self._look is None:
             self._look = self._clock.callLater(LOOK_S, self._look_at_all)
@@ -414,7 +418,7 @@ class Ahead:
         del self._asked[asked.item.id]
         del asked.flow.asked[asked.item.id]
         asked.flow.asked_bytes -= asked.size
-        self._held_bytes -= asked.size
+        self._held_bytes -= held_bytes(asked.size)
 
     def _leave_all(self) -> None:
         flows, self._flows = self._flows, {}
@@ -436,7 +440,7 @@ class Ahead:
         self._owner.received(size)
         item.bytes_received += size
         self._came[item.id] = Parcel(item, data, flow.source.peer)
-        self._held_bytes += size
+        self._held_bytes += held_bytes(size)
         self._act_soon()
 
     def refused(self, asked: _Asked, failure: SourceFailed) -> None:
@@ -459,8 +463,10 @@ class Ahead:
     # --- SourceUser ------------------------------------------------------------------------------
 
     def source_ready(self, source: Source) -> None:
+        """Told again and again: whenever another download has left it, too."""
         flow = self._flows.get(source.peer)
-        if flow is not None:
+        if flow is not None and flow.session is not source.session:
+            flow.session = source.session
             flow.waiting = False
             flow.window = FIRST_WINDOW_BYTES
             self._review_soon()
@@ -517,7 +523,7 @@ class Ahead:
                 self._judge(parcel)
         finally:
             for parcel in flight.parcels:
-                self._held_bytes -= len(parcel.data)
+                self._held_bytes -= held_bytes(len(parcel.data))
                 del self._landing[parcel.item.id]
             self._flights.remove(flight)
             flight.end()

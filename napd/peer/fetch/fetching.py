@@ -13,6 +13,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from ...content.digest import CHUNK_BYTES
 from ...errors import NapError, RemoteProtocolError, SourceFailed, TimedOut, printable
 from ...model import ContentId
 from ...net.buffers import Buffers
@@ -31,7 +32,7 @@ ADMISSION_S = 10.0
 #: Seconds without a word from us to a source that tells what it has, after which we ping.
 KEEP_ALIVE_S = 20.0
 #: Chunks from this size on are put into a buffer as they come; shorter ones are not worth a whole one.
-BUFFERED_BYTES = 256 * 1024
+BUFFERED_BYTES = 512 * 1024
 
 
 class Receiver(Protocol):
@@ -99,6 +100,11 @@ class _Incoming:
         if self.into is not None:
             return self.into[: self.size]
         return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+
+
+def held_bytes(size: int) -> int:
+    """The memory that a chunk of this size takes up when it has come."""
+    return size if size < BUFFERED_BYTES else max(size, CHUNK_BYTES)
 
 
 class FetchSession:

@@ -305,6 +305,8 @@ class Turns:
             await self._record.conclude([(parcel.item, path) for parcel, path in published], now)
         except NapError as error:
             for parcel, _ in published:
+                # It has its name, and the journal knows its file: tried again, that is found.
+                parcel.item.bare = parcel.item.new = False
                 self._fail(parcel.item, error)
             return
         for parcel, path in published:

@@ -89,20 +89,24 @@ class Bundle:
             if before is not None:
                 await before()
             named = [parcel for parcel in good if wanted(parcel.item)]
-            if named:
+            if named and not await self._at_work_with(self._publish, named):
+                # What can be made without a name here cannot be given one: once more, as partial files.
+                again = [parcel for parcel in named if parcel.path is None]
+                await self._at_work_with(self._write_again, again)
+                await self._journal.all_sealed([(parcel.item, _identity(parcel)) for parcel in again])
                 await self._at_work_with(self._publish, named)
             return named
         finally:
             if self._directories:
                 await self._run(self._close)
 
-    def _at_work_with(self, work: Callable[[Sequence[Parcel]], None], parcels: Sequence[Parcel]) -> Deferred[Any]:
+    def _at_work_with(self, work: Callable[[Sequence[Parcel]], object], parcels: Sequence[Parcel]) -> Deferred[Any]:
         mark = object()
         self._at_work.add(mark)
 
-        def act() -> None:
+        def act() -> object:
             try:
-                work(parcels)
+                return work(parcels)
             finally:
                 self._at_work.discard(mark)
 
@@ -129,7 +133,9 @@ class Bundle:
             parcel.verified = True
 
     def _write_one(self, parcel: Parcel) -> None:
-        descriptor = self._disk.create_nameless(self._directory(parcel.item.directory))
+        descriptor = None
+        if parcel.partial is None:
+            descriptor = self._disk.create_nameless(self._directory(parcel.item.directory))
         if descriptor is None:
             parcel.partial = PartialFile(self._disk, parcel.item.directory, parcel.item.transfer)
             descriptor = self._disk.create(parcel.partial.path)
@@ -139,9 +145,18 @@ class Bundle:
         self._disk.write_at(descriptor, parcel.data, 0)
         parcel.identity = self._disk.identity(descriptor)
 
-    def _publish(self, parcels: Sequence[Parcel]) -> None:
+    def _write_again(self, parcels: Sequence[Parcel]) -> None:
         for parcel in parcels:
-            parcel.path = self._name(parcel)
+            self._close_file(parcel)
+            parcel.partial = PartialFile(self._disk, parcel.item.directory, parcel.item.transfer)
+        self._write(parcels)
+
+    def _publish(self, parcels: Sequence[Parcel]) -> bool:
+        """False if some of them cannot be given their names as they are."""
+        for parcel in parcels:
+            parcel.path = parcel.path or self._name(parcel)
+        if not all(parcel.path for parcel in parcels):
+            return False
         for directory in self._directories:
             self._disk.sync_directory(directory)
         for parcel in parcels:
@@ -149,15 +164,19 @@ class Bundle:
                 # The other name of the file, or what an earlier run had begun.
                 PartialFile(self._disk, parcel.item.directory, parcel.item.transfer).drop()
         self._let_go()
+        return True
 
-    def _name(self, parcel: Parcel) -> str:
+    def _name(self, parcel: Parcel) -> str | None:
         item = parcel.item
         for candidate in numbered(saved_name(item.name)):
             path = os.path.join(item.directory, candidate)
             if parcel.partial is not None:
                 named = self._disk.publish(parcel.partial.path, path)
             else:
-                named = self._disk.give_name(_descriptor(parcel), self._directories[item.directory], candidate)
+                given = self._disk.give_name(_descriptor(parcel), self._directories[item.directory], candidate)
+                if given is None:
+                    return None
+                named = given
             if named:
                 return path
         raise DiskFailed(f"every name like {item.name!r} is taken in {item.directory}")
@@ -168,11 +187,14 @@ class Bundle:
 
     def _let_go(self) -> None:
         for parcel in self.parcels:
-            if parcel.descriptor is not None:
-                self._disk.close(parcel.descriptor)
-                parcel.descriptor = None
+            self._close_file(parcel)
         while self._directories:
             self._disk.close(self._directories.popitem()[1])
+
+    def _close_file(self, parcel: Parcel) -> None:
+        if parcel.descriptor is not None:
+            self._disk.close(parcel.descriptor)
+            parcel.descriptor = None
 
 
 def _is_content(parcel: Parcel) -> bool:

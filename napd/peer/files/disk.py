@@ -21,6 +21,8 @@ from ...model import ContentId
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+#: A file without a name gets one through /proc, and by a hard link.
+_NO_NAMING = _NO_HARD_LINKS | {errno.ENOENT, errno.ENOTDIR, errno.EACCES}
 _NO_RENAMEAT2 = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _NO_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS})
 #: How often a directory may vanish under a file that is being made in it.
@@ -41,6 +43,10 @@ class FileIdentity:
 
 class Disk:
     """The real one."""
+
+    def __init__(self) -> None:
+        #: File systems on which a file without a name could not be given one.
+        self._no_naming: set[int] = set()
 
     def make_directory(self, path: str) -> None:
         """With parents, for good; an existing directory is fine."""
@@ -85,16 +91,21 @@ class Disk:
             return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def create_nameless(self, directory: int) -> int | None:
-        """A new file that is gone when it is closed, but for `give_name`; None if the file system has no such thing."""
+        """A new file that is gone when it is closed, but for `give_name`; None where that does not work."""
         try:
+            if os.fstat(directory).st_dev in self._no_naming:
+                return None
             return os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666, dir_fd=directory)
         except OSError as error:
             if error.errno in _NO_NAMELESS:
                 return None
             raise _error("a new file", error) from error
 
-    def give_name(self, descriptor: int, directory: int, name: str) -> bool:
-        """Give a nameless file its name, never replacing anything; False if the name is taken."""
+    def give_name(self, descriptor: int, directory: int, name: str) -> bool | None:
+        """Give a nameless file its name, never replacing anything; False if the name is taken.
+
+        None if none can be given here: there is no /proc, or the file system has no hard links.
+        """
         try:
             # Only with a descriptor of the directory does Python follow the link that /proc has here.
             os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=directory, follow_symlinks=True)
@@ -102,7 +113,10 @@ class Disk:
         except FileExistsError:
             return False
         except OSError as error:
-            raise _error(name, error) from error
+            if error.errno not in _NO_NAMING:
+                raise _error(name, error) from error
+            self._no_naming.add(os.fstat(directory).st_dev)
+            return None
 
     def begin_sync(self, descriptor: int) -> None:
         """Let the kernel start to write it out, so that a sync of many files waits for all of them together."""

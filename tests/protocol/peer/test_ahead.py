@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
 from napd.content.digest import CHUNK_BYTES
@@ -301,3 +303,46 @@ def test_leftovers_of_a_file_system_without_nameless_files(pair: Pair) -> None:
     run_until(pair.clock, lambda: all(item.state.ended for item in items))
     assert [saved(item) for item in items] == [leaf(n) for n in range(30)]
     assert not (bob.directory / "downloads" / ".napd").exists()
+
+
+def test_those_whose_end_could_not_be_journalled_are_found_when_tried_again(pair: Pair, monkeypatch: Any) -> None:
+    """They have their names by then: nothing is fetched twice, and nothing is numbered."""
+    journal = pair.bob.journal
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "done", lambda done: fail(DiskFailed("no room for the journal")))
+        items = pair.get(*pair.leaves(10))
+        pair.finish(items)
+    assert {item.state for item in items} == {DownloadState.FAILED}
+
+    pair.bob.do(pair.bob.downloads.retry(items))
+    pair.finish(items)
+    assert [saved(item) for item in items] == [leaf(n) for n in range(10)]
+    assert len(list((pair.bob.directory / "downloads").iterdir())) == 10
+    assert len(pair.ada.events("upload.finished")) == 10
+
+
+def test_a_download_that_leaves_a_source_does_not_reset_what_small_ones_know_of_it(pair: Pair) -> None:
+    pair.ada.uploads.turns.set_limit(0)
+    pair.get(*pair.leaves(20))
+    run_until(pair.clock, lambda: pair.ada.uploads.totals().queued > 0)
+    ahead = pair.bob.downloads._turns._ahead  # type: ignore[attr-defined]
+    (flow,) = ahead._flows.values()
+    run_until(pair.clock, lambda: flow.waiting)
+    pair.bob.sources.freed(flow.source)
+    assert flow.waiting
+
+
+def test_a_file_system_that_makes_nameless_files_and_cannot_name_them(pair: Pair, monkeypatch: Any) -> None:
+    """No /proc, say: they are written once more, as partial files, and not fetched twice."""
+
+    def refused(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOENT, "No such file or directory")
+
+    link = os.link
+    monkeypatch.setattr(os, "link", lambda source, *a, **k: (refused if "/proc/" in source else link)(source, *a, **k))
+    items = pair.get(*pair.leaves(30))
+    pair.finish(items)
+    assert [saved(item) for item in items] == [leaf(n) for n in range(30)]
+    assert not (pair.bob.directory / "downloads" / ".napd").exists()
+    assert len(pair.ada.events("upload.finished")) == 30
+    assert len(list((pair.bob.directory / "downloads").iterdir())) == 30

@@ -316,6 +316,7 @@ class Full(Disk):
     """Has room for so many bytes."""
 
     def __init__(self, room: int) -> None:
+        super().__init__()
         self.room = room
 
     def write_at(self, descriptor: int, data: bytes | memoryview, offset: int) -> None:

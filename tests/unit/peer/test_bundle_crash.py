@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,6 +27,14 @@ class NoNamelessFiles(WatchedDisk):
     """A file system that cannot do it."""
 
     def create_nameless(self, directory: int) -> int | None:
+        return None
+
+
+class NoNaming(WatchedDisk):
+    """One that makes them, and cannot name them."""
+
+    def give_name(self, descriptor: int, directory: int, name: str) -> bool | None:
+        self._no_naming.add(os.fstat(directory).st_dev)
         return None
 
 
@@ -91,7 +100,7 @@ def _item(number: int, name: str, directory: Path) -> Item:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before a step", "after a step"])
-@pytest.mark.parametrize("disk", [WatchedDisk, NoNamelessFiles], ids=["nameless", "partial files"])
+@pytest.mark.parametrize("disk", [WatchedDisk, NoNamelessFiles, NoNaming], ids=["nameless", "partial", "unnamed"])
 def test_a_crash_at_any_step_leaves_each_complete_or_not_begun(
     disk: type[WatchedDisk], after: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ class Memory(Disk):
     """Knows which chunks were written, and nothing else."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.written: set[int] = set()
 
     def make_directory(self, path: str) -> None:
