@@ -103,7 +103,9 @@ EVENTS: dict[str, EventKind] = {
         "warn", "What was written last could not be kept; it is fetched again.", ("download", "transfer", "error")
     ),
     "queue.unsaved": EventKind(
-        "error", "The queue cannot be written down; it goes on, and the next change is.", ("downloads", "error")
+        "error",
+        "The queue or what was learnt about peers cannot be saved; it goes on, and the next save takes it along.",
+        ("downloads", "error"),
     ),
     "queue.recovered": EventKind("info", "The queue was read from the journal.", ("downloads", "rehashed", "kept")),
     # Uploads

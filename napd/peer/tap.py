@@ -14,7 +14,6 @@ from attrs import frozen
 from msgspec import Struct
 from twisted.application.service import IService
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
@@ -30,7 +29,6 @@ from ..net.tls_factory import read_buffer, stream_server_factory
 from ..ops.control import Handler
 from ..ops.daemon import DaemonService, Frame
 from ..ops.database import open_database
-from ..ops.events import Events
 from ..ops.listening import Listening, listen
 from ..ops.settings import PEER_SETTINGS
 from ..ops.threads import Pool, Worker
@@ -53,6 +51,7 @@ from .shares.schema import SCHEMA as SHARES_SCHEMA
 from .shares.service import DATABASE_NAME as SHARES_DATABASE
 from .shares.service import Shares
 from .sources.experience import Experience
+from .sources.lessons import keeping
 from .sources.pool import SourcePool
 
 AGENT = f"napd/{__version__}"
@@ -149,7 +148,7 @@ def compose(frame: Frame) -> Peer:
     door.reception = Reception(
         clock=clock, agent=AGENT, uploads=uploads, background=background, events=events, most=_most_links()
     )
-    experience = Experience(now, journal.lessons(), lambda learnt: _kept(events, journal.remember(learnt)))
+    experience = Experience(now, journal.lessons(), keeping(journal.remember, events))
     sources = SourcePool(
         clock=clock,
         rng=rng,
@@ -278,11 +277,6 @@ class _Door(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> SecureLink | None:
         return self.reception.link(str(getattr(addr, "host", "")))
-
-
-def _kept(events: Events, saved: Deferred[None]) -> None:
-    """Nobody waits for it, and the worst is that a peer is measured anew."""
-    saved.addErrback(lambda failure: events.fault("keeping what was learnt about peers", failure))
 
 
 def _most_links() -> int:

@@ -43,6 +43,7 @@ from napd.peer.serve.serving import ServeSession
 from napd.peer.serve.upload_turns import UploadTurns
 from napd.peer.serve.uploads import Uploads
 from napd.peer.sources.experience import Experience
+from napd.peer.sources.lessons import keeping
 from napd.peer.sources.pool import SourcePool
 from napd.wire import index as index_wire
 from napd.wire import peer as peer_wire
@@ -322,7 +323,7 @@ class Node:
             ticket=self.discovery.ticket,
             pacer=self.down,
             background=background,
-            experience=Experience(now, journal.lessons(), journal.remember),
+            experience=Experience(now, journal.lessons(), keeping(journal.remember, events)),
         )
         sharing = self.sharing = PartialSharing(
             clock=clock, discovery=self.discovery, disk=self.disk, run=work.run, background=background

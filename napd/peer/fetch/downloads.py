@@ -225,7 +225,7 @@ class Downloads:
         for item in cancelled:
             item.bytes_done = 0
         # That they are cancelled is written down already; this clears up what is known of their contents.
-        self._journal.ended(cancelled).addErrback(partial(self._events.fault, "clearing the journal"))
+        self._record.forget_chunks_later(cancelled)
         for item in cancelled:
             self._record.emit("download.cancelled", item)
         self._turns.reschedule()

@@ -36,11 +36,22 @@ class Record:
         """Journal these as they are; one that is being journalled as done stays done."""
         late = self._take_along(items)
         written = self.journal.save([self._as_concluded(item) for item in (*items, *late)], next_id)
-        return written.addCallback(lambda _: self._caught_up(late))
+        written.addCallback(lambda _: self._caught_up(late))
+        cancelled = [item for item in late if item.state is DownloadState.CANCELLED]
+        if cancelled:
+            # After the save: should this fail once more, they are unsaved again.
+            self.forget_chunks_later(cancelled)
+        return written
 
     def save_later(self, items: Sequence[Item]) -> None:
         """The same, when nobody waits for it: it goes on in memory, and the next save takes it along."""
+        self._go_on(items, self.save(items))
 
+    def forget_chunks_later(self, items: Sequence[Item]) -> None:
+        """These are cancelled; what was kept of their chunks is of no use any more. Nobody waits for it."""
+        self._go_on(items, self.journal.ended(items))
+
+    def _go_on(self, items: Sequence[Item], written: Deferred[None]) -> None:
         def failed(failure: Failure) -> None:
             if failure.check(NapError) is None:
                 self._events.fault("journalling the queue", failure)
@@ -48,7 +59,7 @@ class Record:
             self._unsaved.update((item.id, item) for item in items)
             self._events.emit("queue.unsaved", downloads=len(self._unsaved), error=failure.getErrorMessage())
 
-        self.save(items).addErrback(failed)
+        written.addErrback(failed)
 
     def _take_along(self, items: Sequence[Item]) -> list[Item]:
         if not self._unsaved:

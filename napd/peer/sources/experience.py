@@ -50,11 +50,14 @@ class _Learnt:
 class Experience:
     """:param now: seconds since 1970.
     :param lessons: what was kept, in any order.
-    :param save: keeps lessons for the next start; nobody waits for it.
+    :param save: keeps lessons for the next start, or says later that it could not.
     """
 
     def __init__(
-        self, now: Callable[[], float], lessons: Iterable[Lesson], save: Callable[[Sequence[Lesson]], object]
+        self,
+        now: Callable[[], float],
+        lessons: Iterable[Lesson],
+        save: Callable[[Sequence[Lesson], Callable[[], None]], object],
     ) -> None:
         self._now = now
         self._save = save
@@ -101,7 +104,12 @@ class Experience:
             return
         changed, self._changed = self._changed, {}
         self._saved_at = self._now()
-        self._save([_lesson(peer, self._known[peer]) for peer in changed if peer in self._known])
+        lessons = [_lesson(peer, self._known[peer]) for peer in changed if peer in self._known]
+        self._save(lessons, lambda: self._not_saved(changed))
+
+    def _not_saved(self, changed: Iterable[PeerId]) -> None:
+        """The next time takes these along."""
+        self._changed = {peer: None for peer in (*changed, *self._changed) if peer in self._known}
 
     def _used(self, peer: PeerId) -> _Learnt:
         """Its entry, aged to now, as the one used last."""

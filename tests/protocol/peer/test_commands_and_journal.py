@@ -8,9 +8,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from twisted.internet.defer import fail
 from twisted.internet.task import Clock
 
-from napd.errors import DiskFailed
+from napd.errors import DiskFailed, NoSpace
 from napd.model import DownloadState, Priority
 from napd.peer.queue import Item
 from tests.support.memory import MemoryNetwork
@@ -105,3 +106,24 @@ def test_what_happens_by_itself_while_the_journal_cannot_be_written_is_written_w
     bob.crash()
     bob.start()
     assert bob.downloads.queue.get(item.id).state is DownloadState.FAILED
+
+
+def test_a_disk_that_is_full_when_a_cancelled_download_is_cleared_up_is_no_fault(
+    nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bob = nodes
+    first, second = (ada.library.add(name, Random(name).randbytes(8 * MIB)) for name in ("first.bin", "second.bin"))
+    ada.up.set_rate(2.0 * MIB)
+    (item,) = bob.get(first)
+    run_until(bob.clock, lambda: item.bytes_done > 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(bob.journal, "ended", lambda items: fail(NoSpace("no space left")))
+        bob.do(bob.downloads.cancel([item]))
+    assert [event.fields["downloads"] for event in bob.events("queue.unsaved")] == [1]
+    assert bob.events("daemon.fault") == []
+
+    bob.get(second)
+    bob.crash()
+    bob.start()
+    kept = bob.downloads.queue.get(item.id)
+    assert (kept.state, kept.bytes_done) == (DownloadState.CANCELLED, 0)

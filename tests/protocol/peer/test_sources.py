@@ -57,7 +57,7 @@ class Rig:
             agent="test",
             ticket=lambda: "ticket",
             pacer=Pacer(self.clock),
-            experience=Experience(self.clock.seconds, (), self.kept.append),
+            experience=Experience(self.clock.seconds, (), lambda learnt, _: self.kept.append(learnt)),
             background=Background(lambda name, failure: self.faults.append(failure.getTraceback())),
         )
 

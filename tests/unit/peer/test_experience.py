@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
+from twisted.internet.defer import fail, succeed
 
+from napd.errors import NoSpace
 from napd.model import PeerId
+from napd.ops.events import Event, Events
 from napd.peer.sources import lessons
 from napd.peer.sources.experience import HALF_LIFE_S, LEARNING_S, MAX_PEERS, SAVE_S, Experience, Lesson
 
@@ -19,7 +22,13 @@ class Rig:
     def __init__(self, kept: Sequence[Lesson] = ()) -> None:
         self.now = 1000.0
         self.saved: list[Sequence[Lesson]] = []
-        self.experience = Experience(lambda: self.now, kept, self.saved.append)
+        self.refuses = False
+        self.experience = Experience(lambda: self.now, kept, self._keep)
+
+    def _keep(self, learnt: Sequence[Lesson], refused: Callable[[], None]) -> None:
+        self.saved.append(learnt)
+        if self.refuses:
+            refused()
 
 
 def test_the_first_measure_is_taken_as_it_is_and_later_ones_by_their_length() -> None:
@@ -59,6 +68,31 @@ def test_it_is_written_down_now_and_then_and_at_the_end() -> None:
     rig.experience.keep()
     rig.experience.keep(at_once=True)
     assert [[one.peer for one in batch] for batch in rig.saved] == [[ADA]]
+
+
+def test_what_could_not_be_written_down_is_taken_along_the_next_time() -> None:
+    rig = Rig()
+    rig.experience.failed(ADA)
+    rig.refuses = True
+    rig.experience.keep(at_once=True)
+    rig.refuses = False
+    rig.experience.failed(PeerId("bob"))
+    rig.now += SAVE_S
+    rig.experience.keep()
+    rig.experience.keep(at_once=True)
+    assert [[one.peer for one in batch] for batch in rig.saved] == [[ADA], [ADA, "bob"]]
+
+
+def test_a_full_disk_is_said_and_is_no_fault() -> None:
+    said: list[Event] = []
+    events = Events(lambda: 1000.0)
+    events.listen(said.append)
+    refused: list[str] = []
+    lessons.keeping(lambda _: fail(NoSpace("no space left")), events)([], lambda: refused.append("full"))
+    lessons.keeping(lambda _: succeed(None), events)([], lambda: refused.append("good"))
+    lessons.keeping(lambda _: fail(ZeroDivisionError()), events)([], lambda: refused.append("bug"))
+    assert refused == ["full", "bug"]
+    assert [event.event for event in said] == ["queue.unsaved", "daemon.fault"]
 
 
 def test_the_next_start_knows_it() -> None:
