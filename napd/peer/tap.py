@@ -52,6 +52,7 @@ from .shares.service import DATABASE_NAME as SHARES_DATABASE
 from .shares.service import Shares
 from .sources.experience import Experience
 from .sources.lessons import keeping
+from .sources.pool import MAX_LINKS as MAX_SOURCES
 from .sources.pool import SourcePool
 
 AGENT = f"napd/{__version__}"
@@ -160,6 +161,7 @@ def compose(frame: Frame) -> Peer:
         experience=experience,
         places=values["sources_per_download"],
         per_source=values["downloads_per_source"],
+        most=_most_sources(),
     )
     downloads = Downloads(
         clock=clock,
@@ -283,6 +285,12 @@ def _most_links() -> int:
     """A third of the descriptors this process may have: files, sources and the databases need the others."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(MAX_LINKS, max(1, allowed // 3))
+
+
+def _most_sources() -> int:
+    """A sixth of them: small files that are being written are open, too, several hundred at a time."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(MAX_SOURCES, max(1, allowed // 6))
 
 
 def _make_downloads_directory(path: Path) -> None:

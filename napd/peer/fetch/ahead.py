@@ -26,19 +26,10 @@ from ..files.journal import Journal
 from ..queue import Item, Queue
 from ..sources.pool import Source, SourcePool, SourceState
 from ..sources.prospects import Prospects
-from .crew import CRAWL, LOOK_S, PATIENCE_S, Conduct
-from .fetching import FetchSession, GetRequest, held_bytes
-from .lane import LATE_S
+from .crew import LOOK_S, PATIENCE_S, Conduct
+from .fetching import held_bytes
+from .flows import STUCK, WAITING_REQUESTS, Asked, Flow, Flows
 
-#: Requests under way on one link; so many again are left for big downloads from the same source.
-MAX_REQUESTS = 128
-#: Bytes asked for of one source: at first, and at most. The window grows by what comes, up to what the source sends in
-#: so many seconds: what becomes urgent has to wait for it.
-FIRST_WINDOW_BYTES = 256 << 10
-LAST_WINDOW_BYTES = 8 << 20
-WINDOW_S = 0.5
-#: Requests that stay in the line of a source that makes us wait; the others may be asked of somebody else.
-WAITING_REQUESTS = 8
 #: Bundles at work at a time: one is written and synced while the one before it gets its names; and how many files must
 #: have come for the second.
 MAX_FLIGHTS = 2
@@ -73,69 +64,6 @@ class AheadOwner(Conduct, Protocol):
 
 
 @define(eq=False)
-class _Flow:
-    """One source at work for many small downloads. `asked_bytes`: claimed sizes of what was asked for.
-
-    `session`: whose window this is, and whose line we wait in.
-    """
-
-    source: Source
-    session: FetchSession | None = None
-    window: int = FIRST_WINDOW_BYTES
-    asked: dict[int, _Asked] = field(factory=dict)
-    asked_bytes: int = 0
-    waiting: bool = False
-    crawling: bool = False
-
-    def room(self) -> bool:
-        """A quarter of the window at a time: requests go out, and are heard, several together."""
-        session = self.source.session
-        if session is None or not session.alive:
-            return False
-        if self.waiting:
-            return len(self.asked) < WAITING_REQUESTS
-        return len(self.asked) < MAX_REQUESTS and self.asked_bytes < self.window
-
-    @property
-    def slowness(self) -> int:
-        """0: none; 1: it crawls; 2: nothing comes, since it makes us wait in its queue, or is stuck."""
-        session = self.source.session
-        if self.waiting or (session is not None and session.doubtful):
-            return 2
-        return int(self.crawling)
-
-    @property
-    def pace(self) -> float | None:
-        """Bytes per second that it gives; None while that is not known."""
-        session = self.source.session
-        return None if session is None else session.throughput.per_s()
-
-    def low(self) -> bool:
-        return len(self.asked) <= MAX_REQUESTS * 3 // 4 and self.asked_bytes <= self.window * 3 // 4
-
-
-@define(eq=False)
-class _Asked:
-    """One request: a `Receiver`."""
-
-    ahead: Ahead
-    item: Item
-    flow: _Flow
-    size: int
-    request: GetRequest | None = None
-
-    def chunk_came(self, chunk: int, data: bytes | memoryview) -> None:
-        self.ahead.came(self, data)
-
-    def get_ended(self, failure: SourceFailed | None) -> None:
-        if failure is not None:
-            self.ahead.refused(self, failure)
-
-    def place_told(self, position: int | None) -> None:
-        self.ahead.place_told(self.flow, position)
-
-
-@define(eq=False)
 class _Flight:
     """A bundle that is being written and named."""
 
@@ -158,7 +86,7 @@ class _Flight:
 
 
 class Ahead:
-    """A `SourceUser`. Small downloads that it `takes` have no run of their own.
+    """A `SourceUser` and `Asker`. Small downloads that it `takes` have no run of their own.
 
     :param run: runs a function on a disk thread.
     """
@@ -185,12 +113,12 @@ class Ahead:
         self._disk = disk
         self._run = run
         self._background = background
-        self._flows: dict[PeerId, _Flow] = {}
+        self._flows = Flows(clock, sources, self)
         # In the order of the queue: all that could land, and what of it is to be asked for.
         self._line: list[Item] = []
         self._plan: deque[Item] = deque()
         # By the id of the download: where it is at present.
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, Asked] = {}
         self._came: dict[int, Parcel] = {}
         self._landing: dict[int, _Flight] = {}
         self._flights: list[_Flight] = []
@@ -252,7 +180,7 @@ class Ahead:
         self._ask()
         self._land()
         if not (self._plan or self._asked or self._came or self._landing):
-            self._leave_all()
+            self._flows.leave_all()
 
     async def settled(self, item: Item) -> None:
         """Returns when no file of this download is at work."""
@@ -271,7 +199,7 @@ class Ahead:
             self._withdraw(asked)
         while self._flights:
             await self._flights[-1].ended()
-        self._leave_all()
+        self._flows.leave_all()
 
     # --- The line --------------------------------------------------------------------------------
 
@@ -291,7 +219,7 @@ class Ahead:
         first = next((item for item in self._plan if item.state is DownloadState.ACTIVE), None)
         found = None if first is None else self._prospects.holders(first.content)
         for holder in () if found is None else found.holders:
-            flow = self._flows.get(holder.peer)
+            flow = self._flows.of(holder.peer)
             if flow is None or first is None or not self._promises(first, holder):
                 continue
             for asked in list(flow.asked.values()):
@@ -340,7 +268,7 @@ class Ahead:
 
     def _ask(self) -> None:
         passed_over: list[Item] = []
-        if not self._flows or any(flow.low() for flow in self._flows.values()):
+        if not self._flows or any(flow.low() for flow in self._flows):
             while self._plan and len(passed_over) < MAX_PASSED_OVER:
                 item = self._plan.popleft()
                 size = item.size or 0
@@ -348,109 +276,76 @@ class Ahead:
                 if self._held_bytes + held_bytes(size) > MAX_HELD_BYTES and item.state is not DownloadState.ACTIVE:
                     passed_over.append(item)
                     break
-                flow = self._flow_with_room(item)
+                flow = self._choose(item)
                 if flow is None:
                     passed_over.append(item)
                 else:
                     self._ask_for(item, size, flow)
         self._plan.extendleft(reversed(passed_over))
+        if self._look is None and self._flows:
+            self._look = self._clock.callLater(LOOK_S, self._look_at_all)
 
-    def _flow_with_room(self, item: Item) -> _Flow | None:
-        """Of the sources that can take a request for it now the one that owes us least."""
+    def _choose(self, item: Item, slower_than: int = STUCK + 1) -> Flow | None:
         found = self._prospects.holders(item.content)
-        best: _Flow | None = None
-        for holder in () if found is None else found.holders:
-            flow = self._flows.get(holder.peer)
-            if flow is None:
-                if not self._promises(item, holder):
-                    continue
-                flow = self._join(holder)
-            if flow.room() and (best is None or _owes(flow) < _owes(best)) and self._promises(item, holder):
-                best = flow
-        return best
+        holders = [] if found is None else [holder for holder in found.holders if self._promises(item, holder)]
+        return self._flows.choose(holders, slower_than=slower_than, active=item.state is DownloadState.ACTIVE)
 
-    def _join(self, holder: Holder) -> _Flow:
-        source = self._sources.want(holder)
-        flow = self._flows[holder.peer] = _Flow(source)
-        self._sources.join(source, self)
-        return flow
-
-    def _ask_for(self, item: Item, size: int, flow: _Flow) -> None:
+    def _ask_for(self, item: Item, size: int, flow: Flow) -> None:
         session = flow.source.session
         if session is None:
             return
-        asked = _Asked(self, item, flow, size)
-        self._asked[item.id] = flow.asked[item.id] = asked
-        flow.asked_bytes += size
+        asked = self._asked[item.id] = Asked(self, item, flow, size)
+        flow.add(asked, self._clock.seconds())
         self._held_bytes += held_bytes(size)
         asked.request = session.get(item.content, 0, 1, item.transfer, asked, item.priority.rank)
-        if self._look is None:
-            self._look = self._clock.callLater(LOOK_S, self._look_at_all)
 
     def _look_at_all(self) -> None:
         """Every now and then: what a slow source was asked for is asked of somebody else who has room for it."""
-        self._look = None if not self._asked else self._clock.callLater(LOOK_S, self._look_at_all)
-        for flow in self._flows.values():
-            flow.crawling = any(_crawls(flow, beside=other) for other in self._flows.values() if other.room())
+        self._flows.look()
+        self._look = self._clock.callLater(LOOK_S, self._look_at_all) if self._flows else None
         for asked in [asked for asked in self._asked.values() if asked.flow.slowness]:
-            if self._is_to_be_had_elsewhere(asked):
+            if self._choose(asked.item, asked.flow.slowness) is not None:
                 self._withdraw(asked)
                 self._review_soon()
+        if self._plan:
+            # Somebody may have been dialled for long enough, or may be joined now; or nobody is left.
+            self._review_soon()
 
-    def _is_to_be_had_elsewhere(self, asked: _Asked) -> bool:
-        """Now; a holder that nobody has dialled yet is dialled for that."""
-        found = self._prospects.holders(asked.item.content)
-        for holder in () if found is None else found.holders:
-            if self._promises(asked.item, holder):
-                flow = self._flows.get(holder.peer) or self._join(holder)
-                if flow.room() and flow.slowness < asked.flow.slowness:
-                    return True
-        return False
-
-    def _withdraw(self, asked: _Asked) -> None:
+    def _withdraw(self, asked: Asked) -> None:
         """It is not wanted any more, or not of this source."""
         self._forget(asked)
         session = asked.flow.source.session
         if session is not None and asked.request is not None:
             session.cancel(asked.request)
 
-    def _forget(self, asked: _Asked) -> None:
+    def _forget(self, asked: Asked) -> None:
         del self._asked[asked.item.id]
-        del asked.flow.asked[asked.item.id]
-        asked.flow.asked_bytes -= asked.size
+        asked.flow.remove(asked, self._clock.seconds())
         self._held_bytes -= held_bytes(asked.size)
-
-    def _leave_all(self) -> None:
-        flows, self._flows = self._flows, {}
-        for flow in flows.values():
-            self._sources.leave(flow.source, self)
 
     # --- What comes ------------------------------------------------------------------------------
 
-    def came(self, asked: _Asked, data: bytes | memoryview) -> None:
+    def came(self, asked: Asked, data: bytes | memoryview) -> None:
         self._forget(asked)
         flow, item, size = asked.flow, asked.item, len(data)
         if flow.waiting:
             # It was told for something that is not wanted of it any more.
             self.place_told(flow, None)
-        now = self._clock.seconds()
-        flow.source.meter.add(size, now)
-        enough = max(FIRST_WINDOW_BYTES, int(flow.source.meter.per_s(now) * WINDOW_S))
-        flow.window = min(LAST_WINDOW_BYTES, flow.window + size, enough)
+        flow.widen(size, self._clock.seconds())
         self._owner.received(size)
         item.bytes_received += size
         self._came[item.id] = Parcel(item, data, flow.source.peer)
         self._held_bytes += held_bytes(size)
         self._act_soon()
 
-    def refused(self, asked: _Asked, failure: SourceFailed) -> None:
+    def refused(self, asked: Asked, failure: SourceFailed) -> None:
         self._forget(asked)
         session = asked.flow.source.session
         if session is not None and session.alive:
             self._owner.ban(asked.item, asked.flow.source.peer, failure)
         self._review_soon()
 
-    def place_told(self, flow: _Flow, position: int | None) -> None:
+    def place_told(self, flow: Flow, position: int | None) -> None:
         """While a source makes us wait, most of what it was asked for may be had from others."""
         if flow.waiting is (position is not None):
             return
@@ -464,11 +359,8 @@ class Ahead:
 
     def source_ready(self, source: Source) -> None:
         """Told again and again: whenever another download has left it, too."""
-        flow = self._flows.get(source.peer)
-        if flow is not None and flow.session is not source.session:
-            flow.session = source.session
-            flow.waiting = False
-            flow.window = FIRST_WINDOW_BYTES
+        flow = self._flows.of(source.peer)
+        if flow is not None and flow.renew():
             self._review_soon()
 
     def source_lost(self, source: Source, failure: SourceFailed) -> None:
@@ -541,15 +433,3 @@ class Ahead:
             self._owner.goes_alone(parcel.item)
         else:
             self._owner.wrong(parcel.item, parcel.source, SourceFailed("it sent a wrong chunk", code="integrity"))
-
-
-def _owes(flow: _Flow) -> tuple[int, int]:
-    return flow.slowness, flow.asked_bytes
-
-
-def _crawls(flow: _Flow, *, beside: _Flow) -> bool:
-    """Far slower than this other one; our own limit slows all down."""
-    session = flow.source.session
-    if flow is beside or flow.pace is None or session is None or session.throttled:
-        return False
-    return flow.pace < CRAWL * (CHUNK_BYTES / LATE_S if beside.pace is None else beside.pace)

@@ -24,6 +24,7 @@ from ..files.received import Received
 from ..queue import Item
 from ..sources.pool import Source, SourcePool, SourceState
 from ..sources.scoring import Score, choose, score
+from ..sources.throughput import crawls
 from .lane import Lane
 from .learning import Learning
 from .swarm import Swarm
@@ -42,8 +43,6 @@ PARTS_PER_PLACE = 4
 LOOK_S = 0.5
 #: Seconds that the best source, if it was measured before, has to get ready before others are asked.
 HEAD_START_S = 0.5
-#: A source that gives less than this part of what the best gives crawls; it has recovered at twice as much.
-CRAWL = 0.1
 
 
 class CrewOwner(Protocol):
@@ -357,11 +356,9 @@ class Crew:
         for lane, pace in paces.items():
             if pace is None or lane.position is not None:
                 continue
-            crawls = pace < best * (2 * CRAWL if lane.crawling else CRAWL)
-            if crawls and not lane.crawling:
-                lane.crawling = True
+            crawled, lane.crawling = lane.crawling, crawls(pace, best, before=lane.crawling)
+            if lane.crawling and not crawled:
                 lane.trim()
-            lane.crawling = crawls
 
     # --- Asking ----------------------------------------------------------------------------------
 

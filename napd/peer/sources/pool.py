@@ -39,6 +39,10 @@ KEEP_IDLE_S = 10.0
 DEFAULT_PLACES = 8
 #: How many downloads are at work with one source unless the configuration says otherwise.
 DEFAULT_PER_SOURCE = 4
+#: Links at a time, to all sources together, unless descriptors are scarcer; and the seconds after which one that has to
+#: wait for another's end looks again.
+MAX_LINKS = 256
+LINK_WAIT_S = 1.0
 #: How often what is learnt is taken down; a link that ends or falls idle is taken down at once.
 LEARN_S = 5.0
 
@@ -113,6 +117,7 @@ class SourcePool:
     :param ticket: the present ticket, shown to each source.
     :param places: how many sources may be at work for one download.
     :param per_source: how many downloads may be at work with one source; urgent ones always may.
+    :param most: links at a time; each takes a descriptor. Who comes too late waits, as after a failure.
     """
 
     def __init__(
@@ -128,9 +133,11 @@ class SourcePool:
         experience: Experience,
         places: int = DEFAULT_PLACES,
         per_source: int = DEFAULT_PER_SOURCE,
+        most: int = MAX_LINKS,
     ) -> None:
         self.places = places
         self.per_source = per_source
+        self._most = most
         self._experience = experience
         self._learning: IDelayedCall | None = None
         self._clock = clock
@@ -191,6 +198,7 @@ class SourcePool:
         if source is None:
             return
         if source.state is SourceState.BACKING_OFF:
+            source.failure = None
             self._dial(source)
         elif source.session is not None:
             source.session.prove()
@@ -273,8 +281,24 @@ class SourcePool:
         if not usable:
             self._back_off(source)
             return
+        if not self._has_room():
+            self._back_off(source, self._clock.seconds() + LINK_WAIT_S)
+            source.failure = SourceFailed(f"as many links to sources are open as may be: {self._most}", code="links")
+            return
         source.state = SourceState.CONNECTING
         self._background.start(f"dialling {source.peer}", self._connect(source, usable))
+
+    def _has_room(self) -> bool:
+        """Whether one more link may be made; if need be, one that nobody uses goes."""
+        linked = [one for one in self._sources.values() if one.state in (SourceState.CONNECTING, SourceState.READY)]
+        if len(linked) < self._most:
+            return True
+        unused = next((one for one in linked if one.state is SourceState.READY and not one.users), None)
+        if unused is not None:
+            self._learn(unused)
+            self._set_timer(unused, None, self._close_idle)
+            self._close_idle(unused)
+        return unused is not None
 
     async def _connect(self, source: Source, addresses: Sequence[str]) -> None:
         """Try these until one leads to a source that admits us."""
@@ -341,10 +365,10 @@ class SourcePool:
         if not source.users:
             self._forget(source)
 
-    def _back_off(self, source: Source) -> None:
-        """Until the first of its addresses may be tried again."""
+    def _back_off(self, source: Source, until: float | None = None) -> None:
+        """Until then, or until the first of its addresses may be tried again."""
         source.state = SourceState.BACKING_OFF
-        source.retry_at = self._addresses.retry_at(source.addresses)
+        source.retry_at = self._addresses.retry_at(source.addresses) if until is None else until
         self._set_timer(source, max(0.0, source.retry_at - self._clock.seconds()), self._retry)
 
     def _retry(self, source: Source) -> None:

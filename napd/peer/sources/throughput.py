@@ -19,6 +19,8 @@ LEAST_S = 0.5
 #: Either of these alone will do: a fast source needs no time, and one that gives next to nothing is measured, too.
 MANY_BYTES = 16 << 20
 MANY_S = 1.5
+#: A source that gives less than this part of what the best gives crawls; it has recovered at twice as much.
+CRAWL = 0.1
 #: Below this the clock says more than the source.
 _SHORTEST_S = 0.001
 
@@ -59,3 +61,8 @@ class Throughput:
 def enough(size: int, busy_s: float) -> bool:
     """Whether so much in so many busy seconds tells a pace."""
     return size >= MANY_BYTES or busy_s >= MANY_S or (size >= LEAST_BYTES and busy_s >= LEAST_S)
+
+
+def crawls(pace: float | None, best: float, *, before: bool) -> bool:
+    """Whether one that gives this is far slower than the best. `before`: whether it was until now."""
+    return pace is not None and pace < best * (2 * CRAWL if before else CRAWL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,6 +17,7 @@ from napd.content.digest import CHUNK_BYTES
 from napd.errors import DiskFailed
 from napd.model import ContentId, DownloadState, Priority
 from napd.peer.fetch.downloads import Wanted
+from napd.peer.fetch.flows import IDLE_S, Flow, Flows
 from napd.peer.files.disk import Disk
 from napd.peer.queue import Item
 from tests.support.memory import MemoryNetwork
@@ -326,7 +327,7 @@ def test_a_download_that_leaves_a_source_does_not_reset_what_small_ones_know_of_
     pair.get(*pair.leaves(20))
     run_until(pair.clock, lambda: pair.ada.uploads.totals().queued > 0)
     ahead = pair.bob.downloads._turns._ahead  # type: ignore[attr-defined]
-    (flow,) = ahead._flows.values()
+    (flow,) = ahead._flows
     run_until(pair.clock, lambda: flow.waiting)
     pair.bob.sources.freed(flow.source)
     assert flow.waiting
@@ -346,3 +347,86 @@ def test_a_file_system_that_makes_nameless_files_and_cannot_name_them(pair: Pair
     assert not (pair.bob.directory / "downloads" / ".napd").exists()
     assert len(pair.ada.events("upload.finished")) == 30
     assert len(list((pair.bob.directory / "downloads").iterdir())) == 30
+
+
+def flows_of(pair: Pair) -> Flows:
+    return pair.bob.downloads._turns._ahead._flows  # type: ignore[attr-defined, no-any-return]
+
+
+def most_flows(pair: Pair, items: list[Item], look: Callable[[Flow], bool] = lambda flow: True) -> int:
+    """The most that were at work at a time, until all of these have ended."""
+    most = 0
+
+    def ended() -> bool:
+        nonlocal most
+        most = max(most, sum(look(flow) for flow in flows_of(pair)))
+        return all(item.state.ended for item in items)
+
+    run_until(pair.clock, ended)
+    return most
+
+
+def test_one_source_is_enough_while_it_has_room(pair: Pair) -> None:
+    holders = [pair.ada, *(pair.node(f"other{n}") for n in range(10))]
+    items = pair.get(*pair.leaves(20, *holders))
+    pair.finish(items)
+    # The pool keeps a link that nobody uses for a while.
+    assert sum(pair.bob.sources.source(holder.key.id) is not None for holder in holders) == 1
+    assert [saved(item) for item in items] == [leaf(n) for n in range(20)]
+
+
+def test_no_more_sources_serve_a_small_content_than_a_big_one(pair: Pair) -> None:
+    pair.bob.sources.places = 2
+    holders = [pair.ada, *(pair.node(f"other{n}") for n in range(5))]
+    for holder in holders:
+        holder.up.set_rate(10_000)
+    items = pair.get(*pair.leaves(300, *holders))
+    assert most_flows(pair, items, lambda flow: flow.occupies) == 2
+    assert [saved(item) for item in items] == [leaf(n) for n in range(300)]
+
+
+def test_the_best_source_is_asked_first(pair: Pair) -> None:
+    best = pair.node("best")
+    pair.bob.sources._experience.measured(best.key.id, 5e6, 2.0, 0.01)
+    items = pair.get(*pair.leaves(20, pair.ada, best))
+    pair.finish(items)
+    assert {event.fields["user"] for event in pair.bob.events("download.source_added")} == {"best"}
+
+
+def test_many_peers_with_a_small_file_each_are_not_all_dialled_at_once(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napd.peer.fetch.flows.MAX_FLOWS", 4)
+    holders = [pair.node(f"other{n}") for n in range(40)]
+    contents = [holder.library.add(f"leaf{n}", leaf(n)) for n, holder in enumerate(holders)]
+    items = pair.get(*contents)
+    assert most_flows(pair, items) <= 4 + LIMIT
+    assert [saved(item) for item in items] == [leaf(n) for n in range(40)]
+
+
+def test_sources_that_make_us_wait_do_not_keep_others_from_serving_what_runs(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napd.peer.fetch.flows.MAX_FLOWS", 2)
+    busy = [pair.node(f"busy{n}") for n in range(2)]
+    for holder in busy:
+        holder.uploads.turns.set_limit(0)
+    waiting = pair.get(*(holder.library.add(f"leaf{n}", leaf(n)) for n, holder in enumerate(busy)))
+    run_until(pair.clock, lambda: all(flow.waiting for flow in flows_of(pair)) and len(flows_of(pair)) == 2)
+    (item,) = pair.get(pair.ada.library.add("leaf9", leaf(9)))
+    pair.finish([item], seconds=5.0)
+    assert saved(item) == leaf(9)
+    assert not any(other.state.ended for other in waiting)
+
+
+def test_a_source_that_is_asked_nothing_is_left_while_others_serve(pair: Pair) -> None:
+    eve = pair.node("eve")
+    pair.ada.up.set_rate(4_000)
+    slow = pair.get(*pair.leaves(60))
+    quick = pair.get(eve.library.add("quick", b"quick"), priority=Priority.URGENT)
+    run_until(pair.clock, lambda: flows_of(pair).of(eve.key.id) is not None)
+    pair.finish(quick)
+    assert flows_of(pair).of(eve.key.id) is not None
+    run_until(pair.clock, lambda: flows_of(pair).of(eve.key.id) is None, IDLE_S + 1.0)
+    assert flows_of(pair).of(pair.ada.key.id) is not None
+    pair.finish(slow)

@@ -20,7 +20,7 @@ from napd.net.pacing import Pacer
 from napd.peer.sources.addresses import LAST_BACK_OFF_S
 from napd.peer.sources.dialling import HEAD_START_S, MAX_ATTEMPTS
 from napd.peer.sources.experience import Experience, Lesson
-from napd.peer.sources.pool import KEEP_IDLE_S, Source, SourcePool, SourceState
+from napd.peer.sources.pool import KEEP_IDLE_S, LINK_WAIT_S, Source, SourcePool, SourceState
 from napd.wire import peer as wire
 from tests.support.memory import MemoryDialler, MemoryNetwork, settle
 from tests.support.scripted_peer import HELLO, ScriptedPeer, scripted_source
@@ -261,3 +261,26 @@ def test_the_back_off_from_an_address_outlives_the_source_that_was_met_there(rig
     again, _ = rig.join("a.example:1")
     assert len(rig.dialler.dialled) == tried + 1
     assert again.state is SourceState.BACKING_OFF
+
+
+def test_beyond_so_many_links_a_source_waits_for_one_to_end(rig: Rig) -> None:
+    rig.pool._most = 2
+    peers = [new_identity() for _ in range(3)]
+    for n, peer in enumerate(peers):
+        rig.serve(f"{n}.example:1", identity=peer)
+    sources = [rig.pool.want(Holder(peer.id, "b", (f"{n}.example:1",))) for n, peer in enumerate(peers)]
+    users = [User() for _ in sources]
+    for source, user in zip(sources, users, strict=True):
+        rig.pool.join(source, user)
+    rig.pass_time(10.0)
+    assert [len(user.ready) for user in users] == [1, 1, 0]
+    assert users[2].lost == []
+    failure = sources[2].failure
+    assert failure is not None and failure.code == "links" and "2" in failure.message
+
+    # One that nobody uses goes at once, though it would be kept for a while.
+    rig.pool.leave(sources[0], users[0])
+    rig.pass_time(LINK_WAIT_S + 0.5)
+    assert users[2].ready == [sources[2]]
+    assert sources[2].failure is None
+    assert rig.pool.source(peers[0].id) is None

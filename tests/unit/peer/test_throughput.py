@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napd.peer.sources.throughput import LEAST_BYTES, LEAST_S, LONGEST_STEP_S, MANY_BYTES, MANY_S, Throughput
+from napd.peer.sources.throughput import LEAST_BYTES, LEAST_S, LONGEST_STEP_S, MANY_BYTES, MANY_S, Throughput, crawls
 
 MB = 1_000_000
 
@@ -78,3 +78,9 @@ def test_what_comes_without_any_time_passing_is_no_division_by_zero() -> None:
     made = Throughput()
     made.note(MANY_BYTES, 0.0, busy=True)
     assert made.per_s() == MANY_BYTES / 0.001
+
+
+def test_one_that_crawls_has_recovered_at_twice_the_pace_that_made_it_crawl() -> None:
+    assert not crawls(None, 100.0, before=True)
+    assert [crawls(pace, 100.0, before=False) for pace in (9.0, 11.0)] == [True, False]
+    assert [crawls(pace, 100.0, before=True) for pace in (19.0, 21.0)] == [True, False]
