@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ...background import Background
 from ...discovery.interface import Holders
-from ...model import DownloadState
+from ...model import ContentId, DownloadState
 from ...ops.events import Events
 from ..files.disk import Disk
 from ..files.journal import Journal
@@ -95,6 +95,14 @@ class Runs:
                 del self._stopping[item.id]
 
         work.addCallback(ended)
+
+    def served_on(self, item: Item, over: Callable[[], None]) -> bool:
+        """Whether others are still served what was fetched of it; then `over` is called when they are no more."""
+        return self._sharing is not None and self._sharing.until_over(item.content, over)
+
+    def serve_no_more(self, content: ContentId) -> None:
+        if self._sharing is not None:
+            self._sharing.withdraw(content)
 
     async def stop_all(self) -> None:
         for item in self.items():

@@ -338,6 +338,10 @@ class Turns:
         item = self._queue.of_content(found.content)
         if item is not None and not item.state.ended:
             self._use_holders(item, found)
+        elif self.prospects.seeks(found.content):
+            self.prospects.told(found)
+            if not found.everyone:
+                self._runs.serve_no_more(found.content)
         self.prospects.tell_waiting(found.content)
 
     def _use_holders(self, item: Item, found: Holders) -> None:
@@ -382,10 +386,27 @@ class Turns:
             self._retries.later(item)
 
     def seek(self, changed: Iterable[Item]) -> None:
-        """Those that could run or wait are sought; paused and ended ones are not."""
+        """Those that could run or wait are sought; paused and ended ones only while what is done is served on."""
         items = list(changed)
         self.prospects.seek(item.content for item in items if item.state not in _IDLE)
-        self.prospects.drop(item.content for item in items if item.state in _IDLE)
+        self.prospects.drop(item.content for item in items if item.state in _IDLE and not self._served_on(item))
+
+    def _served_on(self, item: Item) -> bool:
+        """While it is, discovery has to tell whether it still is for everyone."""
+
+        def over() -> None:
+            wanted = self._queue.of_content(item.content)
+            if wanted is None or wanted.state in _IDLE:
+                # It has not been asked for anew meanwhile.
+                self.prospects.drop([item.content])
+
+        if item.state is not DownloadState.DONE:
+            return False
+        found = self.prospects.holders(item.content)
+        if found is not None and not found.everyone:
+            # It was told while the file got its name.
+            self._runs.serve_no_more(item.content)
+        return self._runs.served_on(item, over)
 
     # --- Looking ---------------------------------------------------------------------------------
 

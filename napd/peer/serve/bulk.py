@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ...content.digest import chunk_bytes, chunk_count
-from ...errors import NapError
+from ...errors import NapError, NoSuchThing
 from ...model import ContentId
 from ...net.link import SecureLink
 from ...wire import peer as wire
@@ -275,7 +275,7 @@ class BulkAnswers:
         try:
             if self.claims is None:
                 return None
-            return await self._uploads.open(self, self.claims, run.content, run.transfer)
+            return await self._uploads.open(self, self.claims, run.content, run.transfer, run.next_chunk)
         except (LookupError, NapError):
             self._outlet.say(wire.Gone(run.id))
             return None
@@ -283,7 +283,8 @@ class BulkAnswers:
     async def _send_run(self, upload: Upload, run: _Run) -> bool:
         """One header and its bytes per chunk; the next chunk is read while this one is sent.
 
-        Returns whether the run is over; it is not if a more urgent one has come, or the turn has ended.
+        Returns whether the run is over; it is not if a more urgent one has come, the turn has ended, or the source has
+        no more.
         """
         coming: Deferred[memoryview] | None = None
         try:
@@ -308,6 +309,8 @@ class BulkAnswers:
                     return False
                 if self._turns.is_over(self, run.rank):
                     return False
+        except NoSuchThing:
+            return False
         except NapError:
             # A disk that fails, or one that is too busy now: let others serve it.
             self._outlet.say(wire.Gone(run.id))

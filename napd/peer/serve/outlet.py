@@ -11,6 +11,8 @@ from ...wire import peer as wire
 
 #: Seconds without the other end taking a byte that it asked for, after which it is cut off.
 UNREAD_S = 60.0
+#: Seconds between two looks at whether it has taken any.
+LOOK_S = 5.0
 
 
 class Outlet:
@@ -80,15 +82,19 @@ class _Patience:
         self._clock = clock
         self._link = link
         self._unsent = link.unsent_bytes
-        self._look = clock.callLater(UNREAD_S, self._look_again)
+        self._taken_at = clock.seconds()
+        self._look = clock.callLater(LOOK_S, self._look_again)
 
     def _look_again(self) -> None:
-        unsent = self._link.unsent_bytes
+        now, unsent = self._clock.seconds(), self._link.unsent_bytes
         if unsent < self._unsent:
-            self._unsent = unsent
-            self._look = self._clock.callLater(UNREAD_S, self._look_again)
-        else:
+            self._taken_at = now
+        # Lines may have come on top.
+        self._unsent = unsent
+        if now - self._taken_at >= UNREAD_S:
             self._link.abort(TimedOut("the other end does not read what it asked for"))
+        else:
+            self._look = self._clock.callLater(LOOK_S, self._look_again)
 
     def end(self) -> None:
         if self._look.active():

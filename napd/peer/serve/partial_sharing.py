@@ -202,6 +202,13 @@ class PartialSharing:
                 parts.timer.cancel()
             parts.timer = self._clock.callLater(LINGER_S, self._end, parts)
 
+    def until_over(self, content: ContentId, over: Callable[[], None]) -> bool:
+        """Whether any of it is served; then `over` is called when none is any more."""
+        parts = self._parts.get(content)
+        if parts is not None:
+            parts.watch(lambda chunk: over() if chunk is None else None)
+        return parts is not None
+
     def withdraw(self, content: ContentId) -> None:
         """The download ended otherwise, or its content is not for everyone any more."""
         parts = self._parts.get(content)

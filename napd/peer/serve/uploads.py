@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from ...content.digest import CHUNK_BYTES, chunk_bytes
@@ -39,6 +39,8 @@ BLOCK_S = 0.5
 LEAST_BLOCK_BYTES = 64
 #: Seconds without a request after which an upload that has not sent everything counts as finished.
 IDLE_UPLOAD_S = 10.0
+#: Contents of a connection that are kept open between requests: each costs a descriptor, and one alone is being sent.
+MAX_OPEN = 32
 #: Seconds that what was found for somebody counts as found, and how many such things are remembered.
 FOUND_S = 1.0
 MAX_FOUND = 4096
@@ -90,6 +92,7 @@ class Upload:
     active_at: float
     bytes_sent: int = 0
     meter: RateMeter = field(factory=RateMeter)
+    idle_timer: IDelayedCall | None = None
 
 
 class Uploads:
@@ -139,7 +142,8 @@ class Uploads:
     def find(self, content: ContentId, claims: Claims) -> Shared | None:
         """A listing of the content that this asker may fetch; unknown and not allowed look the same.
 
-        What was found is taken to be so for a second: a small content is looked up several times in a row.
+        What was found is taken to be so for a second: a small content is looked up several times in a row. A larger one
+        may be a download's parts, which may be over in the next moment.
         """
         now = self._clock.seconds()
         shared, at = self._found.get((content, claims), (None, now))
@@ -147,9 +151,10 @@ class Uploads:
             return shared
         for shared in self._library.find(content):
             if may_fetch(claims, [shared.audience]):
-                if len(self._found) >= MAX_FOUND:
-                    self._found.clear()
-                self._found[content, claims] = shared, now
+                if shared.size <= CHUNK_BYTES:
+                    if len(self._found) >= MAX_FOUND:
+                        self._found.clear()
+                    self._found[content, claims] = shared, now
                 return shared
         return None
 
@@ -165,19 +170,22 @@ class Uploads:
 
     # --- Bytes -----------------------------------------------------------------------------------
 
-    async def open(self, holder: Holder, claims: Claims, content: ContentId, transfer: str) -> Upload:
-        """The upload of this content to this holder, begun if it is not under way.
+    async def open(self, holder: Holder, claims: Claims, content: ContentId, transfer: str, chunk: int) -> Upload:
+        """The upload of this content to this holder, begun if none is under way that has this chunk.
 
-        :raises LookupError: it is not to be had (any more). :raises DiskFailed: it cannot be read.
+        :raises LookupError: the chunk is not to be had (any more). :raises DiskFailed: it cannot be read.
         """
         uploads = self._sessions.setdefault(holder, {})
         known = uploads.get(content)
-        if known is not None:
+        if known is not None and known.has(chunk):
             known.active_at = self._clock.seconds()
             return known
         shared = self.find(content, claims)
-        if shared is None:
+        if shared is None or not shared.has(chunk):
             raise LookupError(content)
+        if known is not None:
+            # It was a download's parts; that is over, and the content lies in a share, or is fetched once more.
+            self._end(holder, known)
         source = await self._source(holder, claims, content, shared)
         if self._sessions.get(holder) is not uploads:
             await self._close(source)
@@ -199,7 +207,8 @@ class Uploads:
         self.copies.begins(content)
         self._events.emit("upload.started", transfer=transfer, content=content, user=upload.user, peer=upload.peer)
         if isinstance(source, int):
-            self._clock.callLater(IDLE_UPLOAD_S, self._finish_idle, holder, upload)
+            upload.idle_timer = self._clock.callLater(IDLE_UPLOAD_S, self._finish_idle, holder, upload)
+            self._close_longest_idle(holder)
         return upload
 
     async def _source(self, holder: Holder, claims: Claims, content: ContentId, shared: Shared) -> memoryview | int:
@@ -286,21 +295,29 @@ class Uploads:
         # Of one chunk nothing more is sent, whether it has been or was cancelled.
         whole = upload.bytes_sent >= upload.size or isinstance(upload.source, memoryview)
         if whole and not holder.wants(upload.content) and uploads.get(upload.content) is upload:
-            del uploads[upload.content]
-            self._finish(upload)
+            self._end(holder, upload)
 
     def _finish_idle(self, holder: Holder, upload: Upload) -> None:
-        uploads = self._sessions.get(holder, {})
-        if uploads.get(upload.content) is not upload:
-            return
         idle = self._clock.seconds() - upload.active_at
         if idle >= IDLE_UPLOAD_S and not holder.wants(upload.content):
-            del uploads[upload.content]
-            self._finish(upload)
+            self._end(holder, upload)
         else:
-            self._clock.callLater(max(1.0, IDLE_UPLOAD_S - idle), self._finish_idle, holder, upload)
+            wait = max(1.0, IDLE_UPLOAD_S - idle)
+            upload.idle_timer = self._clock.callLater(wait, self._finish_idle, holder, upload)
+
+    def _close_longest_idle(self, holder: Holder) -> None:
+        """If one more is open now than may be. Should more of it be asked for, it is opened again."""
+        opened = [upload for upload in self._sessions[holder].values() if isinstance(upload.source, int)]
+        if len(opened) > MAX_OPEN:
+            self._end(holder, min(opened, key=lambda upload: upload.active_at))
+
+    def _end(self, holder: Holder, upload: Upload) -> None:
+        del self._sessions[holder][upload.content]
+        self._finish(upload)
 
     def _finish(self, upload: Upload) -> None:
+        if upload.idle_timer is not None and upload.idle_timer.active():
+            upload.idle_timer.cancel()
         self.copies.ends(upload.content)
         self._close(upload.source).addErrback(lambda _: None)
         self._events.emit(

@@ -76,6 +76,10 @@ class Prospects:
             self._sought.add(content)
             self._discovery.seek([content])
 
+    def seeks(self, content: ContentId) -> bool:
+        """Whether discovery tells about it."""
+        return content in self._sought
+
     def told(self, found: Holders) -> set[PeerId]:
         """Discovery's newest word on a content; returns those that were not, or not at these addresses, told before.
 

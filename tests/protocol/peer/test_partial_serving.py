@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -24,11 +22,13 @@ from napd.peer.serve.haves import SPACING_S
 from napd.peer.serve.partial_sharing import LINGER_S, TELL_S
 from napd.wire import peer as wire
 from tests.support.memory import MemoryNetwork, settle
+from tests.support.open_files import open_files
 from tests.support.scripted_peer import ScriptedPeer, scripted_fetcher
 from tests.support.swarm import Node, Town, Work, run_until
 
 MIB = CHUNK_BYTES
 CHUNKS = 12
+SLOW_S = 3.0
 DATA = Random(9).randbytes((CHUNKS - 1) * MIB + 77)
 
 
@@ -198,26 +198,27 @@ def test_it_ends_with_the_download(rig: Rig, how: str) -> None:
 
 
 class SlowNode(Node):
-    """A peer whose disk takes its time to write chunks, from when it is told to."""
+    """A peer whose disk takes its time for one kind of work, from when it is told to."""
 
     def make_work(self) -> Work:
-        return SlowWrites(self.clock)
+        self.slow = SlowWork(self.clock)
+        return self.slow
 
 
 @define
-class SlowWrites(Work):
-    seconds: float = 0.0
-    writing: int = 0
+class SlowWork(Work):
+    kind: str = ""
+    under_way: int = 0
 
     def run(self, work: Callable[..., Any], /, *args: Any) -> Deferred[Any]:
-        if work.__name__ != "_check_and_write" or not self.seconds:
+        if work.__name__ != self.kind:
             return super().run(work, *args)
-        self.writing += 1
-        waited: Deferred[Any] = deferLater(self.clock, self.seconds, super().run, work, *args)
-        return waited.addBoth(self._wrote)
+        self.under_way += 1
+        done: Deferred[Any] = deferLater(self.clock, SLOW_S, super().run, work, *args)
+        return done.addBoth(self._over)
 
-    def _wrote(self, result: Any) -> Any:
-        self.writing -= 1
+    def _over(self, result: Any) -> Any:
+        self.under_way -= 1
         return result
 
 
@@ -236,28 +237,19 @@ def test_a_chunk_that_is_still_being_written_when_the_download_ends_offers_nothi
     disk = Syncs()
     rig = Rig(tmp_path, bob=lambda *of: SlowNode(*of, disk=disk))
     item = rig.download(3)
-    work = rig.bob._work
-    assert isinstance(work, SlowWrites)
-    work.seconds = 3.0
-    rig.until(lambda: work.writing > 0)
+    bob = rig.bob
+    assert isinstance(bob, SlowNode)
+    bob.slow.kind = "_check_and_write"
+    rig.until(lambda: bob.slow.under_way > 0)
     if how == "fail":
         disk.good = False
         rig.until(lambda: item.state is DownloadState.FAILED)
     else:
         rig.bob.do(getattr(rig.bob.downloads, how)([item]))
-    rig.pass_time(5)
+    rig.pass_time(2 * SLOW_S)
     assert rig.bob.sharing.find(rig.content) is None
     assert not rig.told_partial()
     assert not [name for name in open_files() if name.startswith(str(tmp_path / "bob" / "downloads"))]
-
-
-def open_files() -> list[str]:
-    """What this process has open."""
-    names = []
-    for descriptor in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            names.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-    return names
 
 
 def test_a_finished_file_is_served_a_while_and_no_longer(rig: Rig) -> None:
@@ -279,6 +271,79 @@ def test_a_finished_file_is_served_a_while_and_no_longer(rig: Rig) -> None:
     cyd.get(3, rig.content, 0)
     assert cyd.last(wire.Gone).id == 3
     assert not rig.told_partial()
+    assert rig.bob.discovery.sought == {}
+
+
+def test_what_lies_in_a_share_when_it_has_finished_is_served_without_a_break(rig: Rig) -> None:
+    rig.ada.up.set_rate(3e6)
+    item = rig.download(3)
+    rig.until(lambda: item.state is DownloadState.DONE)
+    cyd = rig.fetcher()
+    rig.bob.up.set_rate(1.2e5)
+    # The minute ends in the middle of a run.
+    cyd.get(1, rig.content, 0, CHUNKS - 1)
+    rig.until(lambda: bool(cyd.chunks()))
+    rig.bob.library.add("file.bin", DATA)
+    for _ in range(int(LINGER_S)):
+        cyd.say(wire.Ping())
+        rig.pass_time(1)
+    rig.bob.up.set_rate(None)
+    rig.until(lambda: len(cyd.chunks()) == CHUNKS - 1)
+    cyd.get(2, rig.content, CHUNKS - 1)
+    rig.until(lambda: len(cyd.chunks()) == CHUNKS)
+    assert cyd.all(wire.Gone) == []
+    assert b"".join(cyd.chunks()[chunk] for chunk in range(CHUNKS)) == DATA
+
+
+def test_a_download_that_was_paused_and_goes_on_is_served_to_who_was_served_before(rig: Rig) -> None:
+    item = rig.download(3)
+    cyd = rig.fetcher()
+    cyd.get(1, rig.content, 0)
+    rig.until(lambda: bool(cyd.chunks()))
+    rig.bob.do(rig.bob.downloads.pause([item]))
+    cyd.get(2, rig.content, 0)
+    assert cyd.last(wire.Gone).id == 2
+    rig.bob.do(rig.bob.downloads.resume([item]))
+    rig.until(lambda: rig.bob.sharing.find(rig.content) is not None)
+    cyd.get(3, rig.content, 1)
+    rig.until(lambda: 1 in cyd.chunks())
+
+
+def test_what_has_finished_and_is_for_everyone_no_more_is_served_no_more(rig: Rig) -> None:
+    rig.ada.up.set_rate(3e6)
+    item = rig.download(3)
+    rig.until(lambda: item.state is DownloadState.DONE)
+    cyd = rig.fetcher()
+    cyd.say(wire.GetHave(1, rig.content))
+    cyd.get(2, rig.content, 0)
+    rig.until(lambda: bool(cyd.chunks()))
+    del rig.ada.library.files[rig.content]
+    rig.bob.discovery.parts.clear()
+    rig.town.tell()
+    rig.pass_time(SPACING_S * 2)
+    assert cyd.last(wire.Gone).id == 1
+    cyd.get(3, rig.content, 0)
+    assert cyd.last(wire.Gone).id == 3
+    # What nobody is served any more is not sought any more.
+    assert rig.bob.discovery.sought == {}
+
+
+def test_what_is_taken_back_while_the_file_gets_its_name_is_served_no_more(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, bob=SlowNode)
+    bob = rig.bob
+    assert isinstance(bob, SlowNode)
+    rig.ada.up.set_rate(3e6)
+    item = rig.download(3)
+    bob.slow.kind = "_seal"
+    rig.until(lambda: bob.slow.under_way > 0)
+    del rig.ada.library.files[rig.content]
+    bob.discovery.parts.clear()
+    rig.town.tell()
+    rig.until(lambda: item.state is DownloadState.DONE)
+    cyd = rig.fetcher()
+    cyd.get(1, rig.content, 0)
+    assert cyd.last(wire.Gone).id == 1
+    assert bob.discovery.sought == {}
 
 
 def test_what_is_not_for_everyone_is_neither_told_nor_served(tmp_path: Path) -> None:

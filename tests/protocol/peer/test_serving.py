@@ -14,11 +14,13 @@ from twisted.internet.task import Clock
 from napd.errors import Unreachable
 from napd.model import ContentId
 from napd.peer.files.disk import Disk
-from napd.peer.serve.outlet import UNREAD_S
+from napd.peer.serve.outlet import LOOK_S, UNREAD_S
 from napd.peer.serve.serving import ADMISSION_S, IDLE_S
+from napd.peer.serve.uploads import IDLE_UPLOAD_S, MAX_OPEN
 from napd.wire import peer as wire
 from napd.wire.line import MAX_LINE_BYTES
 from tests.support.memory import settle
+from tests.support.open_files import open_files
 from tests.support.scripted_peer import HELLO
 from tests.support.serving_rig import MIB, Rig, data_of
 from tests.support.swarm import Town, manifest_of_bytes
@@ -380,6 +382,24 @@ def test_an_upload_is_told_once_with_what_was_sent(rig: Rig) -> None:
     assert finished.fields["bytes"] == 2 * MIB + 7
 
 
+def test_of_many_files_begun_on_one_connection_only_the_last_are_kept_open(rig: Rig) -> None:
+    contents = [rig.node.library.add(f"{n}.bin", data_of(MIB + 1 + n)) for n in range(MAX_OPEN + 8)]
+    fetcher = rig.admitted()
+    # The second request for each keeps all of them wanted.
+    for number, content in enumerate(contents):
+        fetcher.get(number, content, 1)
+    for number, content in enumerate(contents, 1000):
+        fetcher.get(number, content, 1)
+    rig.until(lambda: len(fetcher.all(wire.Chunk)) == 2 * len(contents))
+    held = [name for name in open_files() if name.startswith(str(rig.node.directory / "shared"))]
+    assert len(held) == MAX_OPEN
+    # What was closed is opened again.
+    fetcher.get(2000, contents[0], 0)
+    rig.until(lambda: fetcher.last(wire.Chunk).id == 2000)
+    rig.pass_time(2 * IDLE_UPLOAD_S)
+    assert not [name for name in open_files() if name.startswith(str(rig.node.directory / "shared"))]
+
+
 def test_who_reads_slowly_what_it_asked_for_is_not_cut_off(rig: Rig) -> None:
     fetcher = rig.admitted()
     take = fetcher.link.dataReceived
@@ -395,5 +415,5 @@ def test_who_reads_slowly_what_it_asked_for_is_not_cut_off(rig: Rig) -> None:
         fetcher.link.resume_reading()
     assert fetcher.lost is None
     fetcher.link.pause_reading()
-    rig.pass_time(2 * UNREAD_S + 1)
+    rig.pass_time(UNREAD_S + LOOK_S + 1)
     assert fetcher.lost is not None

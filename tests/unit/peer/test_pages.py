@@ -6,7 +6,7 @@ import re
 from typing import get_args
 
 from napd.peer.fetch import crew, fetching, lane, patience
-from napd.peer.serve import bulk, haves, outlet, reception, serving, slots, upload_turns
+from napd.peer.serve import bulk, haves, outlet, reception, serving, slots, upload_turns, uploads
 from napd.peer.sources import experience, pool, scoring
 from napd.peer.sources.addresses import LAST_BACK_OFF_S
 from napd.peer.sources.pool import SourceState
@@ -68,6 +68,7 @@ def test_figures_are_those_of_the_code() -> None:
     assert f"at most every {haves.SPACING_S:g} s" in PROTOCOL
     assert f"a file, {slots.TURN_BYTES >> 20} MiB, {slots.TURN_S:.0f} s" in PROTOCOL
     assert f"loses it after {bulk.STUCK_S + upload_turns.WATCH_S:.0f} s; {bulk.SLOW_S:.0f} s" in PROTOCOL
+    assert f"open between requests | {uploads.MAX_OPEN}; " in PROTOCOL
     assert f"| {upload_turns.MAX_CONTENTS_PER_USER:,}; then `busy` |" in PROTOCOL
     assert f"| {reception.MAX_LINKS}, {reception.MAX_LINKS_PER_HOST}, {upload_turns.MAX_LINKS_PER_USER} |" in PROTOCOL
     assert (LIAR_BAN_S, REFUSAL_BAN_S, LAST_BACK_OFF_S) == (3600, 30, 60)
