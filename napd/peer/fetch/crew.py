@@ -116,6 +116,8 @@ class Crew:
         self._lacking_since: float | None = None
         self._moved_at = clock.seconds()
         self._stuck = False
+        #: How many chunks may be asked for yet; counted whenever lanes are fed, not for each of them.
+        self._free = 0
 
     def let_go(self) -> None:
         """Leave all sources; nothing is asked for from here on."""
@@ -305,7 +307,8 @@ class Crew:
     def _look_at_all(self) -> None:
         """Every now and then: who sends nothing, who crawls, and whose chunks an idle one would have sooner."""
         self._look = self._clock.callLater(LOOK_S, self._look_at_all)
-        for lane in self.lanes.values():
+        # What is told to one lane can end others, by way of other downloads.
+        for lane in list(self.lanes.values()):
             session = lane.source.session
             lane.doubt(session is not None and session.doubtful)
             lane.looks += 1
@@ -364,10 +367,15 @@ class Crew:
 
     def feed_all(self) -> None:
         """The best first."""
+        self._free = self._count_free()
         for lane in sorted(self.lanes.values(), key=lambda lane: -lane.score):
-            self.feed(lane)
+            self._feed(lane)
 
     def feed(self, lane: Lane) -> None:
+        self._free = self._count_free()
+        self._feed(lane)
+
+    def _feed(self, lane: Lane) -> None:
         """Keep the lane's window full, within what may be unjournalled."""
         if self.over or self.lanes.get(lane.source.peer) is not lane or self._favourite_is_awaited():
             return
@@ -377,13 +385,18 @@ class Crew:
         if lane.partial and not self._watch(lane):
             return
         lane.shared_out = self._is_shared_out(lane)
-        while lane.room and (free := MAX_UNJOURNALLED - self._outstanding()) > 0:
+        while lane.room and self._free > 0:
             below, group = self._received.digests_known_below()
             if group is not None and (not lane.partial or self._swarm.of(lane, group)):
                 self._learning.learn_group(lane, group, self.lanes.values())
-            if not lane.ask(self._received.picker, below, free, self._swarm) and not self._relieve(lane):
+            before = lane.in_flight
+            if lane.ask(self._received.picker, below, self._free, self._swarm):
+                self._free -= lane.in_flight - before
+            elif self._relieve(lane):
+                self._free = self._count_free()
+            else:
                 return
-        if not lane.in_flight and self._outstanding() >= MAX_UNJOURNALLED:
+        if not lane.in_flight and self._free <= 0:
             lane.be_sated(True)
 
     def _is_shared_out(self, lane: Lane) -> bool:
@@ -414,14 +427,15 @@ class Crew:
             return False
         if not self._swarm:
             # Until now it seemed that nobody else fetches it: all began with the same chunks.
-            for other in self.lanes.values():
+            for other in list(self.lanes.values()):
                 other.trim()
         self._swarm.join(lane)
         return True
 
-    def _outstanding(self) -> int:
-        moving = (lane for lane in self.lanes.values() if not lane.waits)
-        return sum(lane.in_flight for lane in moving) + self._received.unjournalled
+    def _count_free(self, but: Lane | None = None) -> int:
+        """How many chunks may be asked for now; those that this lane was asked for do not count."""
+        moving = (lane for lane in self.lanes.values() if lane is not but and not lane.waits)
+        return MAX_UNJOURNALLED - sum(lane.in_flight for lane in moving) - self._received.unjournalled
 
     def size_claim_was_wrong(self) -> None:
         """What should have been the only chunk may be the first of many: look at the outline before blaming anybody."""
@@ -443,6 +457,9 @@ class Crew:
     @property
     def rank(self) -> int:
         return self._item.priority.rank
+
+    def room_for(self, lane: Lane) -> int:
+        return self._count_free(but=lane)
 
     def chunk_came(self, lane: Lane, chunk: int, data: bytes | memoryview) -> None:
         self._owner.chunk_came(lane, chunk, data)

@@ -42,6 +42,9 @@ class LaneOwner(Protocol):
     def rank(self) -> int:
         """How urgent the download is just now: `Priority.rank`."""
 
+    def room_for(self, lane: Lane) -> int:
+        """How many chunks it may be asked for in all, beside what is asked of others and not journalled yet."""
+
     def chunk_came(self, lane: Lane, chunk: int, data: bytes | memoryview) -> None: ...
     def lane_moved(self, lane: Lane) -> None:
         """The lane can take more, or must wait its turn now."""
@@ -374,7 +377,7 @@ class Lane:
         self._waits_since(before)
 
     def _waits_since(self, before: bool) -> None:
-        """While it makes us wait, others may have what it was asked for; once it serves, the rest is its own again."""
+        """While it makes us wait, others may have what it was asked for; once it serves, it takes up the rest."""
         picker = self._picker
         if self.waits == before:
             return
@@ -384,24 +387,29 @@ class Lane:
             self.press()
         if picker is None:
             return
-        for request in list(self._requests.values()):
-            for chunk in range(request.next_chunk, request.wanted_end):
-                if self.waits:
-                    picker.release(self, chunk)
-                else:
-                    picker.claim(self, chunk)
         if not self.waits:
-            self._leave_to_others(picker)
+            self._take_up(picker)
+            return
+        for request in self._requests.values():
+            for chunk in range(request.next_chunk, request.wanted_end):
+                picker.release(self, chunk)
 
-    def _leave_to_others(self, picker: Picker) -> None:
-        """Requests of which others have, or were asked for, everything meanwhile."""
+    def _take_up(self, picker: Picker) -> None:
+        """It serves again: its requests are its own again, but those for which there is no room any more, and those of
+        which others have, or were asked for, everything meanwhile.
+        """
         session = self.source.session
-        mine = picker.asked_of(self)
+        room = self.owner.room_for(self)
         for request in list(self._requests.values()):
-            if session is not None and mine.isdisjoint(range(request.next_chunk, request.wanted_end)):
-                session.cancel(request, but_current=True)
-                if not request.left:
-                    del self._requests[request.id]
+            chunks = range(request.next_chunk, request.wanted_end)
+            claimed = [chunk for chunk in chunks if picker.claim(self, chunk)] if request.left <= room else []
+            if not claimed and session is not None:
+                session.cancel(request, but_current=room > 0)
+                for chunk in chunks[: request.left]:
+                    picker.claim(self, chunk)
+            if not request.left:
+                del self._requests[request.id]
+            room -= request.left
 
     # --- Receiver --------------------------------------------------------------------------------
 

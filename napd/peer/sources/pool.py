@@ -186,8 +186,14 @@ class SourcePool:
         return rank == 0 or sum(not worker.waits for worker in source.workers) < self.per_source
 
     def freed(self, source: Source) -> None:
-        """A download works with this source no more: another may."""
-        if source.state is SourceState.READY:
+        """A download works with this source no more: another may, which hears of it in the next turn of the reactor.
+
+        The caller may be in the middle of what that would change.
+        """
+        self._clock.callLater(0, self._tell_ready, source)
+
+    def _tell_ready(self, source: Source) -> None:
+        if source.state is SourceState.READY and not self._stopped:
             for user in list(source.users):
                 user.source_ready(source)
 

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 
 from napd.content.digest import CHUNK_BYTES
 from napd.model import DownloadState
+from napd.peer.fetch.crew import MAX_UNJOURNALLED
 from napd.peer.queue import Item
 from napd.wire.peer import MAX_OUTSTANDING
 from tests.support.memory import MemoryNetwork
@@ -77,3 +78,38 @@ def test_no_slots_at_all_makes_everybody_wait_and_one_serves_them(node: Make) ->
     ada.uploads.turns.set_limit(1)
     run_until(ada.clock, lambda: item.state.ended, 5)
     assert saved(item) == b"bytes"
+
+
+def test_sources_whose_turns_come_together_are_asked_for_no_more_than_may_be_lost(node: Make) -> None:
+    data = Random(1).randbytes(160 * CHUNK_BYTES)
+    sources = [node(f"user{number}", slots=0) for number in range(8)]
+    contents = {one.library.add("film.mkv", data) for one in sources}
+    bob, cyd = node("bob"), node("cyd", slots=0)
+    for one in sources:
+        # Fast enough for the largest window.
+        bob.sources._experience.measured(one.key.id, 100e6, 10.0, 0.001)
+        one.up.set_rate(5e6)
+    # Where somebody else fetches it too, each source is asked for other chunks.
+    sources[0].uploads.turns.set_limit(1)
+    cyd.get(*contents)
+    run_until(bob.clock, lambda: cyd.discovery.parts != {}, 30)
+    sources[0].uploads.turns.set_limit(0)
+    (item,) = bob.get(*contents)
+
+    def in_flight(*, waiting: bool) -> int:
+        running = bob.downloads.running(item)
+        lanes = () if running is None else running.lanes.values()
+        return sum(lane.in_flight for lane in lanes if lane.waits is waiting)
+
+    most = 0
+
+    def looked() -> bool:
+        nonlocal most
+        most = max(most, in_flight(waiting=False))
+        return item.bytes_received >= 8 * CHUNK_BYTES
+
+    run_until(bob.clock, lambda: in_flight(waiting=True) > 1.5 * MAX_UNJOURNALLED, 10)
+    for one in sources:
+        one.uploads.turns.set_limit(8)
+    run_until(bob.clock, looked, step=0.001)
+    assert MAX_UNJOURNALLED / 2 < most <= MAX_UNJOURNALLED

@@ -284,3 +284,13 @@ def test_beyond_so_many_links_a_source_waits_for_one_to_end(rig: Rig) -> None:
     assert users[2].ready == [sources[2]]
     assert sources[2].failure is None
     assert rig.pool.source(peers[0].id) is None
+
+
+def test_who_may_have_a_place_that_became_free_hears_of_it_in_the_next_turn(rig: Rig) -> None:
+    rig.serve("a.example:1")
+    source, user = rig.join("a.example:1")
+    user.ready.clear()
+    rig.pool.freed(source)
+    assert user.ready == []
+    rig.clock.advance(0)
+    assert user.ready == [source]

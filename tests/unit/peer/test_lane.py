@@ -41,12 +41,16 @@ class Owner:
 
     def __init__(self) -> None:
         self.failures: list[str] = []
+        self.room = 64
 
     def lane_failed(self, lane: Lane, failure: SourceFailed) -> None:
         self.failures.append(failure.code)
 
     def lane_moved(self, lane: Lane) -> None:
         pass
+
+    def room_for(self, lane: Lane) -> int:
+        return self.room
 
 
 def lane_of(owner: Owner) -> Lane:
@@ -80,3 +84,33 @@ def test_what_is_taken_back_while_it_waits_is_asked_of_others() -> None:
     lane.trim()
     assert lane.position is None
     assert picker.next_missing() == 0
+
+
+def test_who_serves_again_takes_up_only_what_there_is_room_for() -> None:
+    owner, picker, swarm = Owner(), Picker(100), Swarm(1)
+    lane = lane_of(owner)
+    while lane.ask(picker, 100, 64, swarm):
+        pass
+    assert lane.in_flight == 2
+    lane.place_told(1)
+    assert picker.asked_of(lane) == set()
+    owner.room = 1
+    lane.place_told(None)
+    assert (lane.in_flight, picker.asked_of(lane)) == (1, {0})
+
+    lane.place_told(1)
+    owner.room = 0
+    lane.place_told(None)
+    assert (lane.in_flight, picker.asked_of(lane)) == (0, set())
+    assert picker.next_missing() == 0
+
+
+def test_what_others_were_asked_for_meanwhile_is_left_to_them() -> None:
+    lane, picker, swarm = lane_of(Owner()), Picker(100), Swarm(1)
+    while lane.ask(picker, 100, 64, swarm):
+        pass
+    lane.place_told(1)
+    assert picker.take("other", 1, 100) == (0, 1)
+    lane.place_told(None)
+    assert picker.asked_of(lane) == {1}
+    assert lane.in_flight == 1

@@ -48,6 +48,9 @@ class Owner:
     def lane_moved(self, lane: Lane) -> None:
         self.moved += 1
 
+    def room_for(self, lane: Lane) -> int:
+        return 64
+
 
 def lane(source: Source | None = None, rank: int = 2) -> tuple[Lane, Session]:
     source = source or Source(PeerId("ada"), "ada", ())
