@@ -1,13 +1,13 @@
-"""The sources of one running download: who is wanted, who is at work, and what is asked of whom.
+"""The sources of one running download: who is at work, and what is asked of whom.
 
-Of all holders the best are put to work, as many as there are places; who fails, waits or crawls makes room for the
-next. Each source that has admitted us gets a lane. `feed` keeps its window full with what the picker gives it; what it
-was asked for goes to others when it fails, refuses or makes us wait.
+`recruits` says who is wanted; who fails, waits or crawls makes room for the next. Each source that has admitted us gets
+a lane. `feed` keeps its window full with what the picker gives it; what it was asked for goes to others when it fails,
+refuses or makes us wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from attrs import evolve
@@ -23,10 +23,11 @@ from ...ops.events import Events
 from ..files.received import Received
 from ..queue import Item
 from ..sources.pool import Source, SourcePool, SourceState
-from ..sources.scoring import Score, choose, score
+from ..sources.scoring import Score, score
 from ..sources.throughput import crawls
 from .lane import Lane
 from .learning import Learning
+from .recruits import Recruits
 from .swarm import Swarm
 
 #: Chunks that may be asked for, being written or not journalled yet: what a crash can cost.
@@ -37,12 +38,8 @@ PATIENCE_S = 3.0
 LACK_S = 10.0
 #: Seconds in which nothing may come before a download gives its active place to another.
 YIELD_S = 2.0
-#: Sources that have only parts may be wanted in addition, so many for each place.
-PARTS_PER_PLACE = 4
 #: How often it is looked at how each source does.
 LOOK_S = 0.5
-#: Seconds that the best source, if it was measured before, has to get ready before others are asked.
-HEAD_START_S = 0.5
 
 
 class CrewOwner(Protocol):
@@ -103,12 +100,16 @@ class Crew:
         self._clock = clock
         self._sources = sources
         self._events = events
-        self._wanted: dict[PeerId, Source] = {}
-        self._holders: dict[PeerId, Holder] = {}
+        self._recruits = Recruits(
+            user=self,
+            clock=clock,
+            sources=sources,
+            lanes=self.lanes,
+            is_banned=partial(conduct.is_banned, item),
+            is_over=lambda: self.over,
+        )
         #: Whether it is offered to everyone, so that others who fetch it may serve it, too.
         self._everyone = False
-        self._favourite: PeerId | None = None
-        self._head_start_until: float | None = None
         self._learning = Learning(self, item.content, received, background)
         self._look: IDelayedCall | None = None
         #: Whose chance is the transfer's, which is drawn by lot.
@@ -128,15 +129,9 @@ class Crew:
         for lane in lanes:
             self._stop(lane)
         self.lanes.clear()
-        for source in self._wanted.values():
-            self._sources.leave(source, self)
-        self._wanted.clear()
+        self._recruits.dismiss_all()
         for lane in lanes:
             self._sources.freed(lane.source)
-
-    def _has_ended(self) -> bool:
-        """Asked again after a call that may end this download."""
-        return self.over
 
     # --- Who -------------------------------------------------------------------------------------
 
@@ -146,75 +141,17 @@ class Crew:
             self._look = self._clock.callLater(LOOK_S, self._look_at_all)
         self._everyone = found is not None and found.everyone
         holders = () if found is None else found.holders
-        self._holders = {holder.peer: holder for holder in holders if holder.addresses}
+        self._recruits.holders = {holder.peer: holder for holder in holders if holder.addresses}
         if found is not None and not self._received.has_outline:
             self._learning.size_claim = found.size
-        for peer, source in list(self._wanted.items()):
-            if peer in self._holders:
-                self._now_whole(self._holders[peer])
-                self._sources.want(self._holders[peer])
-                if source.state in (SourceState.IDLE, SourceState.UNREACHABLE):
-                    self._sources.join(source, self)
-            elif peer not in self.lanes:
-                # One that serves is kept although the index lost sight of it.
-                self._dismiss(source)
-        self._enlist()
+        for holder in self._recruits.holders.values():
+            self._now_whole(holder)
+        self._recruits.renew()
+        self._recruits.enlist()
         self.judge()
 
-    def _enlist(self) -> None:
-        """Put the best of those that are not at work to work, as long as there are places.
-
-        Who has only parts takes up none of these: it has something for us now and then, and many together have most.
-        """
-        places = self._sources.places
-        whole = [source for source in self._wanted.values() if not self._has_parts(source.peer)]
-        free = places - sum(self._occupies(source) for source in whole)
-        self._enlist_some(partial=False, most=2 * places, wanted=whole, free=free)
-        parts = [source for source in self._wanted.values() if self._has_parts(source.peer)]
-        self._enlist_some(partial=True, most=PARTS_PER_PLACE * places, wanted=parts, free=PARTS_PER_PLACE * places)
-
-    def _enlist_some(self, *, partial: bool, most: int, wanted: Sequence[Source], free: int) -> None:
-        """:param wanted: those of this kind that are. :param most: of them that may be wanted."""
-        candidates = [peer for peer, holder in self._holders.items() if holder.partial is partial]
-        candidates = [peer for peer in candidates if self._may_join(peer)] if free > 0 and not self.over else []
-        now = [peer for peer in candidates if self._sources.may_be_tried(self._holders[peer].addresses)]
-        # If all have to be waited for, they are wanted as long as nobody else is.
-        candidates = now if now or self._wanted else candidates
-        if not candidates:
-            return
-        free = min(free, most - len(wanted) + self._make_room(wanted, most - 1))
-        chosen = choose({peer: score(self._sources.facts(peer)) for peer in candidates}, max(0, free))
-        if chosen and self._head_start_until is None and score(self._sources.facts(chosen[0])).measured:
-            self._favourite = chosen[0]
-            self._head_start_until = self._clock.seconds() + HEAD_START_S
-        for peer in chosen:
-            if self._has_ended():
-                return
-            source = self._wanted[peer] = self._sources.want(self._holders[peer])
-            self._sources.join(source, self)
-
-    def _may_join(self, peer: PeerId) -> bool:
-        return peer not in self._wanted and not self._conduct.is_banned(self._item, peer)
-
-    def _occupies(self, source: Source) -> bool:
-        """Whether it takes up a place: it serves, or is about to."""
-        lane = self.lanes.get(source.peer)
-        return source.state is SourceState.CONNECTING if lane is None else not (lane.waits or lane.crawling)
-
-    def _make_room(self, wanted: Sequence[Source], most: int) -> int:
-        """Let go of those that are not to be had now, if there are more than this; they may be chosen again."""
-        away = [source for source in wanted if source.state is SourceState.BACKING_OFF]
-        gone = away[: max(0, len(wanted) - most)]
-        for source in gone:
-            self._dismiss(source)
-        return len(gone)
-
-    def _dismiss(self, source: Source) -> None:
-        self._wanted.pop(source.peer, None)
-        self._sources.leave(source, self)
-
     def source_ready(self, source: Source) -> None:
-        if self.over or source.peer in self.lanes or source.peer not in self._wanted:
+        if self.over or source.peer in self.lanes or source.peer not in self._recruits.wanted:
             return
         if not self._sources.has_place(source, self.rank):
             # It is told again when there is one.
@@ -222,12 +159,11 @@ class Crew:
         expected = self._sources.facts(source.peer).bytes_per_s
         lane = Lane(self, source, self._item.content, self._item.transfer, expected)
         lane.alone = self._conduct.on_parole(self._item, source.peer)
-        lane.partial = self._has_parts(source.peer)
+        lane.partial = self._recruits.has_parts(source.peer)
         lane.score = self._score(lane).bytes_per_s
         self.lanes[source.peer] = lane
         self.emit("download.source_added", lane)
-        if source.peer == self._favourite:
-            self._favourite = None
+        if self._recruits.was_awaited(source.peer):
             self.feed_all()
         else:
             self.feed(lane)
@@ -237,10 +173,10 @@ class Crew:
         if lane is not None:
             self._stop(lane)
             self.emit("download.source_lost", lane, failure.message, code=failure.code)
-        if source.peer not in self._holders:
+        if source.peer not in self._recruits.holders:
             # It was kept for its link alone.
-            self._dismiss(source)
-        self._enlist()
+            self._recruits.dismiss(source)
+        self._recruits.enlist()
         self.feed_all()
         self.judge()
 
@@ -252,10 +188,10 @@ class Crew:
         del self.lanes[peer]
         self._stop(lane)
         self._conduct.ban(self._item, peer, failure)
-        self._dismiss(lane.source)
+        self._recruits.dismiss(lane.source)
         self._sources.freed(lane.source)
         self.emit("download.source_lost", lane, failure.message, code=failure.code)
-        self._enlist()
+        self._recruits.enlist()
         self.feed_all()
         self.judge()
 
@@ -267,7 +203,7 @@ class Crew:
         if self.over or self._received.complete or self._received.writing or self._is_served():
             return
         now = self._clock.seconds()
-        for source in self._wanted.values():
+        for source in self._recruits.wanted.values():
             soon = source.state is SourceState.BACKING_OFF and source.retry_at - now <= PATIENCE_S
             # Ready without a lane: as many downloads as may be are at work with it.
             full = source.state is SourceState.READY and source.peer not in self.lanes
@@ -291,11 +227,6 @@ class Crew:
         lane.stop()
         self._swarm.leave(lane)
 
-    def _has_parts(self, peer: PeerId) -> bool:
-        """Whether it has only parts, as far as discovery knows."""
-        holder = self._holders.get(peer)
-        return holder is not None and holder.partial
-
     def _now_whole(self, holder: Holder) -> None:
         """The index knows first that it has all of it by now."""
         lane = self.lanes.get(holder.peer)
@@ -315,8 +246,8 @@ class Crew:
             lane.score = self._score(lane).bytes_per_s
             lane.press()
         self._find_crawlers()
-        self._enlist()
-        for source in list(self._wanted.values()):
+        self._recruits.enlist()
+        for source in list(self._recruits.wanted.values()):
             if source.state is SourceState.READY:
                 # Perhaps there is room for one more download by now.
                 self.source_ready(source)
@@ -327,7 +258,7 @@ class Crew:
     def _watch_for_standstill(self) -> None:
         """All sources make us wait: others may have our active place meanwhile, while we keep ours in their lines."""
         now = self._clock.seconds()
-        waits = all(lane.waits for lane in self.lanes.values()) and not self._is_connecting()
+        waits = all(lane.waits for lane in self.lanes.values()) and not self._recruits.any_is_connecting()
         if not waits or self.over:
             self._moved_at = now
             if self._stuck:
@@ -337,20 +268,9 @@ class Crew:
             self._stuck = True
             self._owner.nothing_comes()
 
-    def _is_connecting(self) -> bool:
-        return any(source.state is SourceState.CONNECTING for source in self._wanted.values())
-
     def _score(self, lane: Lane) -> Score:
         facts = self._sources.facts(lane.source.peer)
         return score(evolve(facts, queue_position=lane.position, queue_s=lane.estimate_s))
-
-    def _favourite_is_awaited(self) -> bool:
-        """The best source was measured before, and gets a moment to get ready."""
-        if self._favourite is None or self._head_start_until is None:
-            return False
-        source = self._wanted.get(self._favourite)
-        connecting = source is not None and source.state is SourceState.CONNECTING
-        return connecting and self._clock.seconds() < self._head_start_until
 
     def _find_crawlers(self) -> None:
         """One that is far slower than the best has one chunk at a time; the others get what it has not begun."""
@@ -377,7 +297,7 @@ class Crew:
 
     def _feed(self, lane: Lane) -> None:
         """Keep the lane's window full, within what may be unjournalled."""
-        if self.over or self.lanes.get(lane.source.peer) is not lane or self._favourite_is_awaited():
+        if self.over or self.lanes.get(lane.source.peer) is not lane or self._recruits.favourite_is_awaited():
             return
         if not self._received.has_outline:
             self._learning.learn_outline(lane, self.lanes.values())

@@ -20,9 +20,9 @@ from ..queue import Item
 from ..sources.pool import Source, SourcePool, SourceState, SourceUser
 from ..sources.scoring import choose, score
 from ..sources.throughput import crawls
-from .crew import HEAD_START_S
 from .fetching import FetchSession, GetRequest
 from .lane import LATE_S
+from .recruits import HEAD_START_S
 
 #: Sources at work at a time for all small downloads together; only what runs now may have more, if all are busy.
 MAX_FLOWS = 64

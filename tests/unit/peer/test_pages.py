@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from napd.peer.fetch import crew, fetching, lane, patience
+from napd.peer.fetch import fetching, lane, patience, recruits
 from napd.peer.serve import bulk, haves, outlet, reception, serving, slots, upload_turns, uploads
 from napd.peer.sources import experience, pool, scoring
 from napd.peer.sources.addresses import LAST_BACK_OFF_S
@@ -78,7 +78,7 @@ def test_figures_are_those_of_the_code() -> None:
     assert f"{PAROLE_CHUNKS} good" in SOURCES
     assert f"At most {pool.DEFAULT_PLACES} sources are" in SOURCES
     assert f"At most {pool.DEFAULT_PER_SOURCE} downloads are at work with one" in SOURCES
-    assert f"up to {crew.HEAD_START_S} s" in SOURCES
+    assert f"up to {recruits.HEAD_START_S} s" in SOURCES
     assert f"{scoring.PLACE_S:.0f} s for each place" in SOURCES
     assert f"the {experience.MAX_PEERS:,} peers" in SOURCES
     assert f"every {experience.HALF_LIFE_S / 86_400:.0f} days" in SOURCES
