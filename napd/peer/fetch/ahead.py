@@ -50,6 +50,9 @@ class AheadOwner(Conduct, Protocol):
     limit: int
 
     def received(self, size: int) -> None: ...
+    def may_land(self, item: Item) -> bool:
+        """Whether it may get its name now."""
+
     async def landed(self, parcels: Sequence[Parcel]) -> None:
         """These have their names; returns when they are done. In the order of the queue."""
 
@@ -391,6 +394,8 @@ class Ahead:
         for item in self._line:
             parcel = self._came.get(item.id)
             if parcel is not None:
+                if not self._owner.may_land(item):
+                    continue
                 parcels.append(parcel)
                 if len(parcels) == MAX_FILES:
                     break

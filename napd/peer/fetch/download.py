@@ -29,6 +29,8 @@ from .lane import Lane
 #: Chunks after which, or seconds after the first of which, what was written is flushed and journalled.
 FLUSH_CHUNKS = 24
 FLUSH_S = 1.0
+#: Seconds until a complete download that a command is about is looked at again.
+AGAIN_S = 0.2
 #: Seconds within which discovery should have told who holds a content.
 ANSWER_S = 3.0
 
@@ -47,6 +49,9 @@ class DownloadOwner(Conduct, Protocol):
 
     def something_comes(self, item: Item) -> None:
         """It is served again."""
+
+    def begin_publishing(self, item: Item) -> bool:
+        """Whether it may get its name now; if so, `finished` or `failed` follows."""
 
     def finished(self, item: Item, path: str) -> None: ...
     def failed(self, item: Item, error: NapError) -> None: ...
@@ -323,6 +328,10 @@ class Download:
     # --- Ending ----------------------------------------------------------------------------------
 
     async def _finish(self) -> None:
+        if not self._owner.begin_publishing(self.item):
+            # A command is about it just now. Perhaps it goes on afterwards.
+            self._flush_timer = self._clock.callLater(AGAIN_S, self._flush_now)
+            return
         self._let_go()
         if self._sharing is not None:
             self._sharing.finished(self.item.content)

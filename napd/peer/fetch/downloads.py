@@ -198,8 +198,12 @@ class Downloads:
         return gone
 
     async def pause(self, items: Iterable[Item]) -> None:
-        for item in await self._change(items, self.queue.pause):
-            self._record.emit("download.paused", item)
+        chosen = list(items)
+        with self._turns.stilled(chosen):
+            # What has its name already is done, and not paused.
+            await self._turns.settled(chosen)
+            for item in await self._change(chosen, self.queue.pause):
+                self._record.emit("download.paused", item)
 
     async def resume(self, items: Iterable[Item]) -> None:
         for item in await self._change(items, self.queue.resume):
@@ -214,13 +218,16 @@ class Downloads:
 
     async def cancel(self, items: Iterable[Item]) -> None:
         """The partial data is gone when this returns."""
-        changed = await self._change(items, partial(self.queue.cancel, now=self._now()))
-        for item in changed:
-            self._turns.stop_run(item)
-        for item in changed:
-            # Somebody may want one of them again meanwhile.
-            if item.state is DownloadState.CANCELLED:
-                await self._turns.remove_partial(item)
+        chosen = list(items)
+        with self._turns.stilled(chosen):
+            await self._turns.settled(chosen)
+            changed = await self._change(chosen, partial(self.queue.cancel, now=self._now()))
+            for item in changed:
+                self._turns.stop_run(item)
+            for item in changed:
+                # Somebody may want one of them again meanwhile.
+                if item.state is DownloadState.CANCELLED:
+                    await self._turns.remove_partial(item)
         cancelled = [item for item in changed if item.state is DownloadState.CANCELLED]
         for item in cancelled:
             item.bytes_done = 0
@@ -228,7 +235,6 @@ class Downloads:
         self._record.forget_chunks_later(cancelled)
         for item in cancelled:
             self._record.emit("download.cancelled", item)
-        self._turns.reschedule()
 
     async def prioritise(self, items: Iterable[Item], priority: Priority) -> None:
         chosen = list(items)

@@ -23,6 +23,7 @@ from ..rates import RateMeter
 from ..sources.pool import SourcePool
 from ..sources.prospects import Prospects
 from .ahead import Ahead
+from .publishing import Publishing
 from .record import Record
 from .retries import Retries
 from .runs import Runs
@@ -64,6 +65,7 @@ class Turns:
         self._discovery = discovery
         self._background = background
         self._retries = Retries(clock, rng, self._retry)
+        self._publishing = Publishing(clock)
         self._ahead = Ahead(
             clock=clock,
             owner=self,
@@ -252,9 +254,13 @@ class Turns:
         if self._queue.step_back(item):
             self.reschedule()
 
+    def begin_publishing(self, item: Item) -> bool:
+        return self._publishing.begin(item)
+
     def finished(self, item: Item, path: str) -> None:
         self._runs.ended(item)
         if item.state.ended:
+            self._publishing.ended(item)
             return
         concluding = self._background.start("finishing a download", self._conclude(item, path))
         if not concluding.called:
@@ -269,6 +275,7 @@ class Turns:
             self.failed(item, error)
             return
         self._finish(item, path, now)
+        self._publishing.ended(item)
         self.seek([item])
         self.reschedule()
 
@@ -284,6 +291,7 @@ class Turns:
     def failed(self, item: Item, error: NapError) -> None:
         self._runs.ended(item)
         self._fail(item, error)
+        self._publishing.ended(item)
         self.reschedule()
 
     def _fail(self, item: Item, error: NapError) -> None:
@@ -293,7 +301,23 @@ class Turns:
             self._record.save_later([item])
             self._record.emit("download.failed", item, error.message, code=error.code, error=error.message)
 
+    @contextmanager
+    def stilled(self, items: Sequence[Item]) -> Iterator[None]:
+        """None of these begins to get its name meanwhile."""
+        with self._publishing.stilled(items):
+            yield
+        self.reschedule()
+
+    async def settled(self, items: Sequence[Item]) -> None:
+        """Returns when none of these has its name already and is not done yet."""
+        for item in items:
+            await self._ahead.settled(item)
+        await self._publishing.settled(items)
+
     # --- AheadOwner ------------------------------------------------------------------------------
+
+    def may_land(self, item: Item) -> bool:
+        return self._publishing.may_begin(item)
 
     async def landed(self, parcels: Sequence[Parcel]) -> None:
         """Each takes its turn, which is over at once."""
@@ -353,11 +377,14 @@ class Turns:
                 self._sources.returned(holder)
         if item.size is None and found.size is not None:
             item.size = found.size
-            if item.name == item.content and found.name:
-                item.name = found.name
+        if item.name == item.content and found.name:
+            item.name = found.name
         running = self._runs.of(item)
         if running is not None:
             running.holders_changed(found)
+        elif item.state is DownloadState.QUEUED and not found.holders and not item.complete:
+            # Its turn need not come to tell that nobody has it.
+            self._wait_for_source(item, answered=True)
         elif item.runnable:
             self._ahead.holders_changed(item, found)
         elif item.state is DownloadState.WAITING:

@@ -320,8 +320,8 @@ def _setting(name: str, value: str) -> Statement:
 
 
 def _seal(item: Item, identity: FileIdentity) -> Statement:
-    sql = "UPDATE download SET size=?, sealed_device=?, sealed_inode=? WHERE id=?"
-    return sql, (item.size, identity.device, identity.inode, item.id)
+    sql = "UPDATE download SET name=?, size=?, sealed_device=?, sealed_inode=? WHERE id=?"
+    return sql, (item.name, item.size, identity.device, identity.inode, item.id)
 
 
 def _without_chunks(items: Iterable[Item]) -> list[Statement]:
