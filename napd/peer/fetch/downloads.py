@@ -161,6 +161,7 @@ class Downloads:
                     priority=priority or Priority.NORMAL,
                     now=self._now(),
                 )
+                self._turns.recall([item])
                 added.append(item)
                 new.append(item)
             elif item.id in gone and item.state is DownloadState.DONE:

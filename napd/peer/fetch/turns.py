@@ -375,10 +375,7 @@ class Turns:
         for holder in found.holders:
             if holder.peer in new:
                 self._sources.returned(holder)
-        if item.size is None and found.size is not None:
-            item.size = found.size
-        if item.name == item.content and found.name:
-            item.name = found.name
+        self._learn(item, found)
         running = self._runs.of(item)
         if running is not None:
             running.holders_changed(found)
@@ -393,6 +390,20 @@ class Turns:
                 self._source_appeared(item)
             elif not answered_before:
                 self._record.emit("download.waiting", item)
+
+    def recall(self, items: Iterable[Item]) -> None:
+        """These are new; of a content that is sought already discovery need not tell again."""
+        for item in items:
+            found = self.prospects.holders(item.content)
+            if found is not None:
+                self._learn(item, found)
+
+    def _learn(self, item: Item, found: Holders) -> None:
+        """What most call it, while nobody has said so here."""
+        if item.size is None and found.size is not None:
+            item.size = found.size
+        if item.name == item.content and found.name:
+            item.name = found.name
 
     def discovery_lost(self) -> None:
         """What was told last stays in use: links to sources live on without the index."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from attrs import define
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from napd.content.digest import CHUNK_BYTES
@@ -40,10 +39,11 @@ class Pair:
 
     def told(self, work: Any) -> None:
         """Begin a command, and let it end."""
-        over: list[object] = []
-        Deferred.fromCoroutine(work).addBoth(over.append)
-        run_until(self.bob.clock, lambda: bool(over))
-        assert over == [None], over
+        assert self.told_all(work) is None
+
+    def told_all(self, work: Any) -> Any:
+        """What it answers."""
+        return self.bob.do(work)
 
 
 @pytest.fixture
@@ -108,6 +108,17 @@ def test_a_name_that_was_learnt_is_kept_over_a_crash_before_the_end(pair: Pair) 
         run_until(pair.bob.clock, lambda again=again: all(item.state is DownloadState.DONE for item in again))  # type: ignore[misc]
         assert [item.name for item in again] == [f"learnt {moment} {number}" for number in range(4)]
         assert {item.name for item in again} <= pair.files()
+
+
+def test_what_is_wanted_again_while_it_is_served_on_has_its_name_again(pair: Pair) -> None:
+    """Its content is sought still: nobody tells what it is called once more."""
+    content = pair.content("again", LARGE)
+    for _ in range(2):
+        (item,) = pair.bob.get(content, name=content)
+        run_until(pair.bob.clock, lambda item=item: item.state is DownloadState.DONE)  # type: ignore[misc]
+        assert item.name == "again"
+        pair.told_all(pair.bob.downloads.clear())
+        (pair.bob.directory / "downloads" / "again").unlink()
 
 
 def test_what_nobody_has_waits_although_its_turn_has_not_come(pair: Pair) -> None:
