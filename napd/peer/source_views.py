@@ -11,8 +11,9 @@ from .fetch.lane import Lane
 from .fetch.retries import LAST_RETRY_S
 from .queue import Item
 from .sources.addresses import LAST_BACK_OFF_S
-from .sources.pool import Source, SourcePool, SourceState
+from .sources.pool import SourcePool
 from .sources.scoring import Score, score
+from .sources.source import Source, SourceState
 from .sources.standings import longest_ban_s
 
 _BAN_WORDS = {

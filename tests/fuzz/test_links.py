@@ -111,11 +111,11 @@ def test_a_fetcher_survives_any_source(pieces: list[bytes], cancels: bool) -> No
     source: ScriptedPeer = scripted_source(clock)
     connect(clock, link, source.link, ONE, TWO, wire.ALPN)
     settle(clock)
-    requests = [session.get(content, 0, 2, "t", to) for content, to in zip(CONTENTS, receivers, strict=True)]
-    for asked in (session.outline(CONTENTS[0]), session.group(CONTENTS[0], 0)):
+    requests = [session.requests.get(content, 0, 2, "t", to) for content, to in zip(CONTENTS, receivers, strict=True)]
+    for asked in (session.requests.outline(CONTENTS[0]), session.requests.group(CONTENTS[0], 0)):
         asked.addBoth(manifests.append)
     if cancels:
-        session.cancel(requests[2])
+        session.requests.cancel(requests[2])
     for piece in pieces:
         source.link.transport.write(piece)
         settle(clock)

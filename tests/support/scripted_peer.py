@@ -129,7 +129,7 @@ def scripted_source(clock: Clock) -> ScriptedPeer:
 
 @define(eq=False)
 class Receiver:
-    """A `fetching.Receiver` that remembers, in order: chunks, places, and the end."""
+    """A `requests.Receiver` that remembers, in order: chunks, places, and the end."""
 
     events: list[tuple[Any, ...]] = field(factory=list)
 

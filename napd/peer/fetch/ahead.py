@@ -24,11 +24,12 @@ from ..files.bundle import MAX_FILES, Bundle, Parcel
 from ..files.disk import Disk
 from ..files.journal import Journal
 from ..queue import Item, Queue
-from ..sources.pool import Source, SourcePool, SourceState
+from ..sources.pool import SourcePool
 from ..sources.prospects import Prospects
+from ..sources.source import Source, SourceState
 from .crew import LOOK_S, PATIENCE_S, Conduct
-from .fetching import held_bytes
 from .flows import STUCK, WAITING_REQUESTS, Asked, Flow, Flows
+from .incoming import held_bytes
 
 #: Bundles at work at a time: one is written and synced while the one before it gets its names; and how many files must
 #: have come for the second.
@@ -300,7 +301,7 @@ class Ahead:
         asked = self._asked[item.id] = Asked(self, item, flow, size)
         flow.add(asked, self._clock.seconds())
         self._held_bytes += held_bytes(size)
-        asked.request = session.get(item.content, 0, 1, item.transfer, asked, item.priority.rank)
+        asked.request = session.requests.get(item.content, 0, 1, item.transfer, asked, item.priority.rank)
 
     def _look_at_all(self) -> None:
         """Every now and then: what a slow source was asked for is asked of somebody else who has room for it."""
@@ -319,7 +320,7 @@ class Ahead:
         self._forget(asked)
         session = asked.flow.source.session
         if session is not None and asked.request is not None:
-            session.cancel(asked.request)
+            session.requests.cancel(asked.request)
 
     def _forget(self, asked: Asked) -> None:
         del self._asked[asked.item.id]

@@ -22,8 +22,9 @@ from ...model import PeerId
 from ...ops.events import Events
 from ..files.received import Received
 from ..queue import Item
-from ..sources.pool import Source, SourcePool, SourceState
+from ..sources.pool import SourcePool
 from ..sources.scoring import Score, score
+from ..sources.source import Source, SourceState
 from ..sources.throughput import crawls
 from .lane import Lane
 from .learning import Learning

@@ -1,110 +1,29 @@
-"""The fetching end of a peer link: requests out, verified-later bytes in.
+"""The fetching end of a peer link: the greeting, what the source says, and whether it is still there.
 
 One `FetchSession` serves all downloads that use the same source. It knows the protocol and nothing of files, queues
-or choices; what comes in is handed to the request that asked for it.
+or choices; what they ask, and what comes of it, is in its `requests`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
-from attrs import define, field
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ...content.digest import CHUNK_BYTES
 from ...errors import NapError, RemoteProtocolError, SourceFailed, TimedOut, printable
-from ...model import ContentId
 from ...net.buffers import Buffers
 from ...net.identity import PublicKey
 from ...net.link import SecureLink
 from ...net.pacing import Pacer
 from ...wire import peer as wire
 from ..sources.throughput import Throughput
-from .outstanding import Outstanding
 from .patience import WATCH_S, Patience
-from .places_told import PlacesTold
-from .watches import Watcher, Watches
+from .requests import Requests
 
 #: Seconds from the secured link to `admitted`.
 ADMISSION_S = 10.0
 #: Seconds without a word from us to a source that tells what it has, after which we ping.
 KEEP_ALIVE_S = 20.0
-#: Chunks from this size on are put into a buffer as they come; shorter ones are not worth a whole one.
-BUFFERED_BYTES = 512 * 1024
-
-
-class Receiver(Protocol):
-    """Who asked for chunks; implemented by `peer.fetch.download`."""
-
-    def chunk_came(self, chunk: int, data: bytes | memoryview) -> None:
-        """The bytes of one chunk, unverified. Called in the order of the run."""
-
-    def get_ended(self, failure: SourceFailed | None) -> None:
-        """Nothing more comes for this request; None: all of it came, or it was cancelled by the asker."""
-
-    def place_told(self, position: int | None) -> None:
-        """All slots of the source are taken and this is our place; None: it is being served."""
-
-
-@define(eq=False)
-class GetRequest:
-    """Chunks that are asked for and have not all come; those from `wanted_end` on are cancelled."""
-
-    id: int
-    content: ContentId
-    next_chunk: int
-    end_chunk: int
-    wanted_end: int
-    receiver: Receiver
-    #: The source will not answer it (any further).
-    refused: bool = False
-
-    @property
-    def cancelled(self) -> bool:
-        return self.wanted_end < self.end_chunk
-
-    @property
-    def left(self) -> int:
-        """Chunks that are still wanted."""
-        return max(0, self.wanted_end - self.next_chunk)
-
-
-@define(eq=False)
-class _ManifestRequest:
-    id: int
-    done: Deferred[tuple[int, bytes]]
-
-
-@define(eq=False)
-class _Incoming:
-    """Raw bytes that are on their way."""
-
-    request: GetRequest | _ManifestRequest
-    number: int
-    size: int
-    #: Where they are put; None: they are collected.
-    into: memoryview | None
-    came: int = 0
-    pieces: list[bytes | memoryview] = field(factory=list)
-
-    def take(self, data: bytes | memoryview) -> bool:
-        """Whether that was the last of it."""
-        self.came += len(data)
-        if self.into is None:
-            self.pieces.append(data)
-        return self.came == self.size
-
-    def whole(self) -> bytes | memoryview:
-        if self.into is not None:
-            return self.into[: self.size]
-        return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
-
-
-def held_bytes(size: int) -> int:
-    """The memory that a chunk of this size takes up when it has come."""
-    return size if size < BUFFERED_BYTES else max(size, CHUNK_BYTES)
 
 
 class FetchSession:
@@ -132,19 +51,12 @@ class FetchSession:
         self._pacer = pacer
         self._ready = ready
         self._ended = ended
-        self._buffers = buffers
         self._link: SecureLink | None = None
         self._greeted = False
         self._admitted = False
-        self._next_id = 1
-        self._gets: dict[int, GetRequest] = {}
-        self._manifests: dict[int, _ManifestRequest] = {}
-        self._watches = Watches()
-        self._outstanding = Outstanding()
-        self._queued = PlacesTold()
-        self._incoming: _Incoming | None = None
         self._said_at = 0.0
         self._patience = Patience()
+        self.requests = Requests(clock, self._patience, buffers, self._say, self._expect_raw)
         self._pinged_at: float | None = None
         self._check: IDelayedCall | None = None
         self._resume: IDelayedCall | None = None
@@ -158,13 +70,17 @@ class FetchSession:
     def alive(self) -> bool:
         return self._admitted and self._link is not None
 
-    def position(self, content: ContentId) -> int | None:
-        """Our place in the source's upload queue for this content, if it makes us wait."""
-        return self._queued.position(content)
+    def prove(self) -> None:
+        """The peer is said to have come back: unless it gives a sign of life soon, this link is of the time before."""
+        if self._admitted:
+            self._patience.ask_for_proof(self._clock.seconds())
+            if self._pinged_at is None:  # This is said once for each content that the peer has.
+                self._ping()
 
-    def estimate_s(self, content: ContentId) -> float | None:
-        """For how long we wait there yet, as the source expects; None if it does not say."""
-        return self._queued.estimate_s(content, self._clock.seconds())
+    def close(self) -> None:
+        """Hang up; whoever still waits is told."""
+        if self._link is not None:
+            self._link.hang_up()
 
     # --- How it does -----------------------------------------------------------------------------
 
@@ -187,85 +103,6 @@ class FetchSession:
         """Our own limit slows it down: its pace says nothing about it."""
         return self._patience.throttled(self._clock.seconds())
 
-    # --- Asking ----------------------------------------------------------------------------------
-
-    def outline(self, content: ContentId) -> Deferred[tuple[int, bytes]]:
-        """(size, group digests), unverified. Fails with `SourceFailed`."""
-        return self._ask_manifest(lambda number: wire.GetOutline(number, content))
-
-    def group(self, content: ContentId, group: int) -> Deferred[tuple[int, bytes]]:
-        """(0, chunk digests of the group), unverified. Fails with `SourceFailed`."""
-        return self._ask_manifest(lambda number: wire.GetGroup(number, content, group))
-
-    def get(
-        self,
-        content: ContentId,
-        first: int,
-        count: int,
-        transfer: str,
-        receiver: Receiver,
-        priority: int = wire.NORMAL,
-        *,
-        loose: bool = False,
-    ) -> GetRequest:
-        """Ask for a run of chunks; they come to the receiver.
-
-        :param loose: those of other loose requests may come before.
-        """
-        wanted = (other.left for other in self._gets.values() if other.content == content)
-        if content in self._queued and not any(wanted):
-            # The place was told for what is cancelled; the source tells it anew if it makes us wait again.
-            self._queued.is_over(content)
-        request = GetRequest(self._new_id(), content, first, first + count, first + count, receiver)
-        self._gets[request.id] = request
-        self._owes_changed()
-        get = wire.Get(request.id, content, first, count, transfer, priority, loose)
-        self._say(*self._outstanding.ask(request.id, get))
-        return request
-
-    def cancel(self, request: GetRequest, *, but_current: bool = False) -> None:
-        """What has not come yet is not wanted; the receiver hears nothing more.
-
-        :param but_current: the chunk of which bytes have come is wanted still, and is the last that the receiver hears.
-        """
-        if request.id not in self._gets:
-            return
-        said = request.cancelled
-        current = self._incoming is not None and self._incoming.request is request
-        request.wanted_end = min(request.wanted_end, request.next_chunk + (but_current and current))
-        if said or not request.cancelled:
-            return
-        if self._outstanding.withdraw(request.id):
-            del self._gets[request.id]
-        else:
-            self._say(wire.Cancel(request.id))
-        self._owes_changed()
-
-    def prove(self) -> None:
-        """The peer is said to have come back: unless it gives a sign of life soon, this link is of the time before."""
-        if self._admitted:
-            self._patience.ask_for_proof(self._clock.seconds())
-            if self._pinged_at is None:  # This is said once for each content that the peer has.
-                self._ping()
-
-    def watch(self, content: ContentId, watcher: Watcher) -> int | None:
-        """Have the watcher told which chunks are there, until `unwatch`; None: this source cannot tell (any more)."""
-        if not self._watches.room:
-            return None
-        number = self._new_id()
-        self._watches.begin(number, watcher)
-        self._say(wire.GetHave(number, content))
-        return number
-
-    def unwatch(self, number: int) -> None:
-        if self._watches.end(number):
-            self._say(wire.Cancel(number))
-
-    def close(self) -> None:
-        """Hang up; whoever still waits is told."""
-        if self._link is not None:
-            self._link.hang_up()
-
     # --- LinkUser --------------------------------------------------------------------------------
 
     def link_secured(self, key: PublicKey) -> None:
@@ -287,15 +124,9 @@ class FetchSession:
         self._handle(message)
 
     def raw_heard(self, data: bytes | memoryview) -> None:
-        self._progressed(len(data))
-        incoming = self._incoming
-        if incoming is None:
-            raise RemoteProtocolError("raw bytes that nothing announced")
-        whole = incoming.take(data)
+        self.requests.raw_heard(data)
         self._slow_down(len(data))
-        if whole:
-            self._incoming = None
-            self._deliver(incoming)
+        self.requests.hand_on()
 
     def link_lost(self, reason: NapError) -> None:
         self._link = None
@@ -304,43 +135,31 @@ class FetchSession:
             if call is not None and call.active():
                 call.cancel()
         failure = reason if isinstance(reason, SourceFailed) else SourceFailed(reason.message, code=_lost_code(reason))
-        gets, self._gets = self._gets, {}
-        manifests, self._manifests = self._manifests, {}
-        self._watches.clear()
-        self._outstanding.clear()
-        self._incoming = None
-        for manifest in manifests.values():
-            manifest.done.errback(failure)
-        for request in gets.values():
-            if request.left:
-                request.receiver.get_ended(failure)
-        self._buffers.trim()
+        self.requests.fail(failure)
         self._ended(self, failure)
 
     # --- What the source says --------------------------------------------------------------------
 
     def _handle(self, message: wire.FromServer) -> None:
         if isinstance(message, wire.Chunk):
-            self._chunk_announced(message)
+            self.requests.chunk_announced(message)
         elif isinstance(message, wire.Outline | wire.Group):
-            self._manifest_announced(message)
+            self.requests.manifest_announced(message)
         elif isinstance(message, wire.Queued):
-            self._progressed()
-            self._queued_told(message)
-            self._owes_changed()
+            self.requests.queued(message)
         elif isinstance(message, wire.Have):
-            self._watches.told(message)
+            self.requests.have_told(message)
         elif isinstance(message, wire.Gone):
-            self._refused(message.id, SourceFailed("the source does not have it any more", code="gone"))
+            self.requests.refused(message.id, SourceFailed("the source does not have it any more", code="gone"))
         elif isinstance(message, wire.Busy):
             failure = SourceFailed("the source is busy", code="busy", retry_after_s=message.retry_after_s)
-            self._refused(message.id, failure)
+            self.requests.refused(message.id, failure)
         elif isinstance(message, wire.Cancelled):
             # Nobody hears of it if it was cancelled here; a source that drops what is wanted is no use.
-            self._refused(message.id, SourceFailed("the source dropped a request", code="refused"))
+            self.requests.refused(message.id, SourceFailed("the source dropped a request", code="refused"))
         elif isinstance(message, wire.Error):
             failure = SourceFailed(f"the source refused: {printable(message.message)}", code="refused")
-            self._refused(message.id, failure)
+            self.requests.refused(message.id, failure)
         elif isinstance(message, wire.Ping):
             self._say(wire.Pong(message.n))
         elif isinstance(message, wire.Pong):
@@ -362,7 +181,7 @@ class FetchSession:
         if hello.role != "serve":
             raise RemoteProtocolError("both ends want to fetch", code="role")
         self._greeted = True
-        self._watches.features = hello.features
+        self.requests.features_told(hello.features)
         ticket = self._ticket()
         if ticket is None:
             raise RemoteProtocolError("there is no ticket to show yet", code="no_ticket")
@@ -385,85 +204,6 @@ class FetchSession:
         if link is not None:
             link.abort(SourceFailed(f"the source hung up: {printable(bye.message)}", code=printable(bye.code, 40)))
 
-    def _chunk_announced(self, header: wire.Chunk) -> None:
-        request = self._gets.get(header.id)
-        if request is None or header.chunk != request.next_chunk or header.chunk >= request.end_chunk:
-            raise RemoteProtocolError(f"chunk {header.chunk} was not asked for", code="unasked")
-        self._progressed()
-        self._served(request)
-        into = self._buffers.take() if BUFFERED_BYTES <= header.bytes <= self._buffers.size else None
-        self._await(_Incoming(request, header.chunk, header.bytes, into))
-
-    def _manifest_announced(self, header: wire.Outline | wire.Group) -> None:
-        request = self._manifests.get(header.id)
-        if request is None:
-            raise RemoteProtocolError("a manifest that was not asked for", code="unasked")
-        self._progressed()
-        number = header.size if isinstance(header, wire.Outline) else 0
-        self._await(_Incoming(request, number, header.bytes, None))
-
-    def _await(self, incoming: _Incoming) -> None:
-        if incoming.size:
-            self._incoming = incoming
-            if self._link is not None:
-                self._link.expect_raw(incoming.size, incoming.into)
-        else:
-            self._deliver(incoming)
-
-    def _deliver(self, incoming: _Incoming) -> None:
-        data = incoming.whole()
-        request = incoming.request
-        if isinstance(request, _ManifestRequest):
-            del self._manifests[request.id]
-            self._ended_here(request.id)
-            self._owes_changed()
-            request.done.callback((incoming.number, bytes(data)))
-            return
-        request.next_chunk += 1
-        ended = request.next_chunk == request.end_chunk
-        if ended:
-            self._gets.pop(request.id, None)
-            self._ended_here(request.id)
-        self._owes_changed()
-        if incoming.number < request.wanted_end:
-            request.receiver.chunk_came(incoming.number, data)
-            if ended:
-                request.receiver.get_ended(None)
-
-    def _refused(self, about: int | None, failure: SourceFailed) -> None:
-        """One request fails; the link and the others go on."""
-        self._progressed()
-        if about is None:
-            return
-        if self._watches.refused(about, failure):
-            return
-        self._ended_here(about)
-        manifest = self._manifests.pop(about, None)
-        if manifest is not None:
-            self._owes_changed()
-            manifest.done.errback(failure)
-        request = self._gets.pop(about, None)
-        if request is None:
-            return
-        if all(other.content != request.content for other in self._gets.values()):
-            # The next request for it begins anew.
-            self._queued.is_over(request.content)
-        self._owes_changed()
-        request.refused = True
-        if request.left:
-            request.receiver.get_ended(failure)
-
-    def _queued_told(self, told: wire.Queued) -> None:
-        content = ContentId(told.content)
-        waiting = [request for request in self._gets.values() if request.content == content]
-        if waiting and self._queued.told(told, self._clock.seconds()):
-            for receiver in {id(request.receiver): request.receiver for request in waiting}.values():
-                receiver.place_told(told.position)
-
-    def _served(self, request: GetRequest) -> None:
-        if self._queued.is_over(request.content):
-            request.receiver.place_told(None)
-
     # --- Deadlines -------------------------------------------------------------------------------
 
     def _not_admitted(self) -> None:
@@ -475,26 +215,17 @@ class FetchSession:
         link = self._link
         if link is None:
             return
-        self._owes_changed()
+        self.requests.owes_changed()
         why = self._patience.look(self._clock.seconds())
         if why is not None:
             link.abort(SourceFailed(why, code="stalled"))
             return
         # One that tells what it has is not silent, and must hear of us all the same.
-        quiet_s = self._clock.seconds() - self._said_at if self._watches else 0.0
+        quiet_s = self._clock.seconds() - self._said_at if self.requests.watching else 0.0
         due = self._patience.silent_s >= wire.HEARTBEAT_S or quiet_s >= KEEP_ALIVE_S
-        if due and self._pinged_at is None and self._incoming is None:
+        if due and self._pinged_at is None and not self.requests.receiving:
             self._ping()
         self._check = self._clock.callLater(WATCH_S, self._watch)
-
-    def _progressed(self, size: int = 0) -> None:
-        """Something of what is owed has come."""
-        self._patience.progressed(self._clock.seconds(), size)
-
-    def _owes_changed(self) -> None:
-        """Something was asked for, has come, or has to be waited for."""
-        owes = bool(self._manifests) or any(r.content not in self._queued for r in self._gets.values())
-        self._patience.owes(self._clock.seconds(), owes)
 
     def _ping(self) -> None:
         self._pinged_at = self._clock.seconds()
@@ -522,22 +253,11 @@ class FetchSession:
         else:
             link.resume_reading()
 
-    # --- Small change ----------------------------------------------------------------------------
+    # --- Out -------------------------------------------------------------------------------------
 
-    def _ask_manifest(self, build: Callable[[int], wire.FromFetcher]) -> Deferred[tuple[int, bytes]]:
-        request = _ManifestRequest(self._new_id(), Deferred())
-        self._manifests[request.id] = request
-        self._owes_changed()
-        self._say(*self._outstanding.ask(request.id, build(request.id)))
-        return request.done
-
-    def _ended_here(self, number: int) -> None:
-        """The source has answered it: another may take its place."""
-        self._say(*self._outstanding.ended(number))
-
-    def _new_id(self) -> int:
-        self._next_id += 1
-        return self._next_id - 1
+    def _expect_raw(self, size: int, into: memoryview | None) -> None:
+        if self._link is not None:
+            self._link.expect_raw(size, into)
 
     def _say(self, *messages: wire.FromFetcher) -> None:
         self._said_at = self._clock.seconds()

@@ -17,12 +17,14 @@ from ...discovery.interface import Holder
 from ...errors import SourceFailed
 from ...model import PeerId
 from ..queue import Item
-from ..sources.pool import Source, SourcePool, SourceState, SourceUser
+from ..sources.pool import SourcePool
 from ..sources.scoring import choose, score
+from ..sources.source import Source, SourceState, SourceUser
 from ..sources.throughput import crawls
-from .fetching import FetchSession, GetRequest
+from .fetching import FetchSession
 from .lane import LATE_S
 from .recruits import HEAD_START_S
+from .requests import GetRequest
 
 #: Sources at work at a time for all small downloads together; only what runs now may have more, if all are busy.
 MAX_FLOWS = 64

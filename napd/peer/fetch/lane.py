@@ -13,15 +13,12 @@ from ...model import ContentId
 from ...wire.peer import MAX_RUN
 from ..picker import Picker
 from ..rates import RateMeter
-from ..sources.pool import Source
-from .fetching import GetRequest
+from ..sources.source import Source
+from .in_flight import InFlight
+from .requests import GetRequest
 from .swarm import Swarm
+from .window import Window
 
-#: Chunks asked of a source of unknown pace at once to begin with, and of any at most.
-FIRST_WINDOW = 2
-LAST_WINDOW = 16
-#: Seconds of work that a source is asked for ahead: enough to never idle, and little to take back when it fails.
-AHEAD_S = 1.5
 #: The last so many chunks are asked for one by one: each can then be given to another or cancelled by itself.
 SINGLES = 32
 #: Refusals in a row by a source that says that it has what it was asked for, after which it is left.
@@ -94,17 +91,17 @@ class Lane:
     meter: RateMeter = field(factory=RateMeter)
     #: There was nothing left to ask of it when it was looked at last.
     _sated: bool = False
-    _window: int = field(init=False, default=FIRST_WINDOW)
-    _requests: dict[int, GetRequest] = field(factory=dict)
-    _picker: Picker | None = None
-    _position: int | None = None
+    _window: Window = field(init=False)
+    _in_flight: InFlight = field(init=False)
+    #: It makes us wait: others may have what it was asked for.
+    _lent: bool = False
     _watch: int | None = None
     _refusals: int = 0
 
     def __attrs_post_init__(self) -> None:
-        if self.pace_per_s is not None:
-            self._window = max(2, _enough(self.pace_per_s))
-        self.source.workers.append(self)
+        self._in_flight = InFlight(self, self.source)
+        self._window = Window.of(self.pace_per_s)
+        self.source.workers.add(self)
         self.press()
 
     # --- How it does -----------------------------------------------------------------------------
@@ -112,23 +109,25 @@ class Lane:
     @property
     def in_flight(self) -> int:
         """Chunks that it was asked for and that are still wanted of it."""
-        return sum(request.left for request in self._requests.values())
+        return len(self._in_flight)
 
     @property
     def position(self) -> int | None:
         """Our place in its queue while it makes us wait for something that is still wanted of it."""
-        return self._position if self.in_flight else None
+        session = self.source.session
+        return None if session is None else session.requests.position(self.content)
 
     @property
     def estimate_s(self) -> float | None:
         """For how long it makes us wait in its queue yet, as it expects; None if it does not, or does not say."""
         session = self.source.session
-        return None if session is None or self.position is None else session.estimate_s(self.content)
+        return None if session is None else session.requests.estimate_s(self.content)
 
     @property
     def waits(self) -> bool:
         """Nothing comes for now: others may have what it was asked for."""
-        return self.position is not None or self.doubtful
+        session = self.source.session
+        return session is None or not session.alive or self.doubtful or self.position is not None
 
     @property
     def window(self) -> int:
@@ -136,8 +135,8 @@ class Lane:
         if self.alone:
             return 1
         if self.shared_out:
-            return max(self._window, SWARM_WINDOW)
-        return 1 if self.crawling else self._window
+            return max(self._window.chunks, SWARM_WINDOW)
+        return 1 if self.crawling else self._window.chunks
 
     @property
     def room(self) -> int:
@@ -164,13 +163,7 @@ class Lane:
         rate = self.bytes_per_s
         if rate is None:
             return math.inf if session.stuck_s >= LATE_S else 0.0
-        ahead = 0
-        for request in self._requests.values():
-            if request.next_chunk <= chunk < request.wanted_end:
-                ahead += chunk - request.next_chunk
-                break
-            ahead += request.left
-        return math.inf if rate == 0 else (ahead + 1) * CHUNK_BYTES / rate
+        return math.inf if rate == 0 else (self._in_flight.before(chunk) + 1) * CHUNK_BYTES / rate
 
     @property
     def next_eta_s(self) -> float:
@@ -198,10 +191,10 @@ class Lane:
             self.be_sated(True)
             return False
         first, count = run
-        self._picker = picker
+        self._in_flight.picker = picker
         self.be_sated(False)
         loose = self.shared_out
-        request = session.get(self.content, first, count, self.transfer, self, self.owner.rank, loose=loose)
+        request = session.requests.get(self.content, first, count, self.transfer, self, self.owner.rank, loose=loose)
         self._take_on(request)
         return True
 
@@ -223,77 +216,40 @@ class Lane:
         session = self.source.session
         if session is None:
             return False
-        request = session.get(self.content, 0, 1, self.transfer, self, self.owner.rank)
+        request = session.requests.get(self.content, 0, 1, self.transfer, self, self.owner.rank)
         self._take_on(request)
         return True
 
     def _take_on(self, request: GetRequest) -> None:
         if not self.in_flight:
-            # A place that was told for what is not wanted any more says nothing about this.
-            self._position = None
-        self._requests[request.id] = request
+            # It is asked anew, and has not made us wait for this yet.
+            self._lent = False
+        self._in_flight.add(request)
 
     def stop(self) -> None:
         """Nothing more is wanted of this source for this download."""
-        session = self.source.session
         self._unwatch()
-        requests, self._requests = self._requests, {}
-        for request in requests.values():
-            if session is not None:
-                session.cancel(request)
-        if self._picker is not None:
-            self._picker.release_all(self)
-            # Its source may keep a cancelled request for long; it must not keep the whole download with it.
-            self._picker = None
+        self._in_flight.drop_all()
         if self in self.source.workers:
             self.source.workers.remove(self)
-            self._let_others_go_on()
 
     def trim(self) -> None:
         """Take back what has not begun to come; the chunk that is on its way is kept."""
-        session = self.source.session
-        if session is None:
-            return
-        for request in list(self._requests.values()):
-            before = range(request.next_chunk, request.wanted_end)
-            session.cancel(request, but_current=True)
-            if self._picker is not None:
-                for chunk in before[request.left :]:
-                    self._picker.release(self, chunk)
-            if not request.left:
-                del self._requests[request.id]
+        self._in_flight.trim()
 
     def give_up(self, chunk: int) -> bool:
         """Take this one back, unless it has begun to come, or is not the only one of its request."""
-        session = self.source.session
-        picker = self._picker
-        for request in list(self._requests.values()):
-            if (request.next_chunk, request.wanted_end) != (chunk, chunk + 1) or session is None or picker is None:
-                continue
-            session.cancel(request, but_current=True)
-            if not request.left:
-                del self._requests[request.id]
-                picker.release(self, chunk)
-                return True
-        return False
+        return self._in_flight.give_up(chunk)
 
     def reject(self, chunk: int) -> None:
         """It sent this one wrong: from now on it is asked for one at a time, so that little is lost."""
         self.alone = True
-        if self._picker is not None:
-            self._picker.release(self, chunk)
+        self._in_flight.release(chunk)
         self.trim()
 
     def unwanted(self) -> None:
         """Somebody else delivered what it was asked for: cancel the requests of which nothing else is left."""
-        session = self.source.session
-        picker = self._picker
-        if session is None or picker is None:
-            return
-        for request in list(self._requests.values()):
-            if all(picker.is_verified(chunk) for chunk in range(request.next_chunk, request.wanted_end)):
-                del self._requests[request.id]
-                session.cancel(request)
+        self._in_flight.drop_verified()
 
     # --- What it has -----------------------------------------------------------------------------
 
@@ -301,13 +257,13 @@ class Lane:
         """Have a source that has only parts tell which; whether it can."""
         session = self.source.session
         if self._watch is None and session is not None:
-            self._watch = session.watch(self.content, self)
+            self._watch = session.requests.watch(self.content, self)
         return self._watch is not None
 
     def _unwatch(self) -> None:
         session, watch, self._watch = self.source.session, self._watch, None
         if session is not None and watch is not None:
-            session.unwatch(watch)
+            session.requests.unwatch(watch)
 
     def is_whole(self) -> None:
         """It has all of it by now."""
@@ -338,7 +294,7 @@ class Lane:
     @property
     def held_back(self) -> bool:
         """A more urgent download takes all that the source gives."""
-        return any(worker.presses and worker.rank < self.rank for worker in self.source.workers)
+        return self.source.workers.is_held_back(self)
 
     def give_way(self) -> None:
         # One that waits in its source's line keeps its place there.
@@ -353,78 +309,45 @@ class Lane:
         if sated != self._sated:
             self._sated = sated
             if sated:
-                self._let_others_go_on()
+                self.source.workers.let_others_go_on(self)
             else:
                 self.press()
 
     def press(self) -> None:
         """What is less urgent gives way; also when that has only now become so."""
-        for worker in list(self.source.workers):
-            if self.presses and worker.rank > self.rank:
-                worker.give_way()
-
-    def _let_others_go_on(self) -> None:
-        for worker in list(self.source.workers):
-            if worker.rank > self.rank:
-                worker.go_on()
+        self.source.workers.press(self)
 
     # --- Waiting ---------------------------------------------------------------------------------
 
     def doubt(self, doubtful: bool) -> None:
         """It owes something and has sent nothing for a while; or it has gone on."""
-        before = self.waits
+        if not self.waits:
+            # What others might have had of it is not in flight any more.
+            self._lent = False
         self.doubtful = doubtful
-        self._waits_since(before)
+        self._waits_or_serves()
 
-    def _waits_since(self, before: bool) -> None:
+    def _waits_or_serves(self) -> None:
         """While it makes us wait, others may have what it was asked for; once it serves, it takes up the rest."""
-        picker = self._picker
-        if self.waits == before:
+        if self.waits == self._lent:
             return
-        if self.waits:
-            self._let_others_go_on()
+        self._lent = self.waits
+        if self._lent:
+            self.source.workers.let_others_go_on(self)
+            self._in_flight.lend()
         else:
             self.press()
-        if picker is None:
-            return
-        if not self.waits:
-            self._take_up(picker)
-            return
-        for request in self._requests.values():
-            for chunk in range(request.next_chunk, request.wanted_end):
-                picker.release(self, chunk)
-
-    def _take_up(self, picker: Picker) -> None:
-        """It serves again: its requests are its own again, but those for which there is no room any more, and those of
-        which others have, or were asked for, everything meanwhile.
-        """
-        session = self.source.session
-        room = self.owner.room_for(self)
-        for request in list(self._requests.values()):
-            chunks = range(request.next_chunk, request.wanted_end)
-            claimed = [chunk for chunk in chunks if picker.claim(self, chunk)] if request.left <= room else []
-            if not claimed and session is not None:
-                session.cancel(request, but_current=room > 0)
-                for chunk in chunks[: request.left]:
-                    picker.claim(self, chunk)
-            if not request.left:
-                del self._requests[request.id]
-            room -= request.left
+            self._in_flight.take_up(self.owner.room_for(self))
 
     # --- Receiver --------------------------------------------------------------------------------
 
     def chunk_came(self, chunk: int, data: bytes | memoryview) -> None:
         self.served += 1
         self._refusals = 0
-        self._pace_window()
-        self._requests = {number: request for number, request in self._requests.items() if request.left}
+        self._window.widen(self.pace_per_s)
+        self._in_flight.came()
         self.owner.chunk_came(self, chunk, data)
         self.unwanted()
-
-    def _pace_window(self) -> None:
-        """As much as it gives in `AHEAD_S`, found by one more with each chunk."""
-        pace = self.pace_per_s
-        self._window = max(2, min(self._window + 1, LAST_WINDOW if pace is None else _enough(pace)))
 
     def get_ended(self, failure: SourceFailed | None) -> None:
         if failure is not None and self.partial and failure.code == "gone":
@@ -434,12 +357,8 @@ class Lane:
 
     def _lacks(self) -> None:
         """It does not have what it was asked for (any more, or has never had): only that is over."""
-        for request in [request for request in self._requests.values() if request.refused]:
-            del self._requests[request.id]
-            if self._picker is not None:
-                for chunk in range(request.next_chunk, request.wanted_end):
-                    self._picker.release(self, chunk)
-            self.owner.lacked(self, request.next_chunk)
+        for chunk in self._in_flight.drop_refused():
+            self.owner.lacked(self, chunk)
         self._refusals += 1
         if self._refusals >= MAX_REFUSALS:
             self.owner.lane_failed(self, SourceFailed("it does not have what it says it has", code="refused"))
@@ -447,12 +366,5 @@ class Lane:
             self.owner.lane_moved(self)
 
     def place_told(self, position: int | None) -> None:
-        before = self.waits
-        self._position = position
-        self._waits_since(before)
+        self._waits_or_serves()
         self.owner.lane_moved(self)
-
-
-def _enough(bytes_per_s: float) -> int:
-    """Chunks that keep a source of this pace busy."""
-    return min(LAST_WINDOW, math.ceil(bytes_per_s * AHEAD_S / CHUNK_BYTES) + 1)

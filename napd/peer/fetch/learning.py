@@ -64,8 +64,8 @@ class Learning:
             lane.ask_blind()
             return
         lane.asking, lane.looks = True, 0
-        outline = lane.source.session.outline(self._content)
-        group = lane.source.session.group(self._content, 0)
+        outline = lane.source.session.requests.outline(self._content)
+        group = lane.source.session.requests.group(self._content, 0)
         # If the outline fails, so does this, and nobody waits for it.
         group.addErrback(lambda _: (0, b""))
         self._background.start("learning a manifest", self._take_outline(lane, outline, group))
@@ -95,7 +95,7 @@ class Learning:
         if lane.source.session is None or lane.asking or not all(map(_is_late, asked)):
             return
         lane.asking, lane.looks = True, 0
-        answer = lane.source.session.group(self._content, group)
+        answer = lane.source.session.requests.group(self._content, group)
         self._background.start("learning digests", self._take_group(lane, group, answer))
 
     async def _take_group(self, lane: Lane, group: int, asked: _Answer) -> None:

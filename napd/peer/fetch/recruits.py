@@ -8,8 +8,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from ...discovery.interface import Holder
 from ...model import PeerId
-from ..sources.pool import Source, SourcePool, SourceState, SourceUser
+from ..sources.pool import SourcePool
 from ..sources.scoring import choose, score
+from ..sources.source import Source, SourceState, SourceUser
 from .lane import Lane
 
 #: Sources that have only parts may be wanted in addition, so many for each place.

@@ -7,11 +7,9 @@ source goes through the source's `FetchSession`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from random import Random
-from typing import Protocol
 
-from attrs import define, evolve, field
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -26,11 +24,11 @@ from ...net.link import SecureLink
 from ...net.pacing import Pacer
 from ...wire import peer as wire
 from ..fetch.fetching import FetchSession
-from ..rates import RateMeter
 from .addresses import Addresses
 from .dialling import Dialling
 from .experience import Experience
 from .scoring import Facts
+from .source import Source, SourceState, SourceUser
 from .throughput import enough
 
 #: Seconds that a link without a user is kept for the next download.
@@ -49,66 +47,6 @@ LEARN_S = 5.0
 
 #: Ends of a link that say nothing about how good a source is.
 _NOBODY_S_FAULT = ("closed", "shutdown", "no_ticket")
-
-
-class SourceState(StrEnum):
-    IDLE = "idle"
-    CONNECTING = "connecting"
-    READY = "ready"
-    BACKING_OFF = "backing_off"
-    UNREACHABLE = "unreachable"
-
-
-class SourceUser(Protocol):
-    """Who wants a source; implemented by `peer.fetch.download`."""
-
-    def source_ready(self, source: Source) -> None:
-        """Its session can be asked now."""
-
-    def source_lost(self, source: Source, failure: SourceFailed) -> None:
-        """It cannot be asked any more; it is dialled again after its back-off as long as it is wanted."""
-
-
-class Worker(Protocol):
-    """What works with a source for one download: `peer.fetch.lane`. The smaller `rank`, the more urgent."""
-
-    @property
-    def rank(self) -> int: ...
-    @property
-    def presses(self) -> bool:
-        """It could take all that the source gives: less urgent ones give way."""
-
-    @property
-    def waits(self) -> bool: ...
-    def give_way(self) -> None:
-        """A more urgent one wants the source: take back what has not begun to come."""
-
-    def go_on(self) -> None:
-        """The more urgent one is satisfied."""
-
-
-@define(eq=False)
-class Source:
-    """One other peer. `retry_at` is on the clock's scale; `address`: where it was met last."""
-
-    peer: PeerId
-    user: str
-    addresses: tuple[str, ...]
-    state: SourceState = SourceState.IDLE
-    session: FetchSession | None = None
-    failure: SourceFailed | None = None
-    address: str | None = None
-    retry_at: float = 0.0
-    meter: RateMeter = field(factory=RateMeter)
-    users: list[SourceUser] = field(factory=list)
-    workers: list[Worker] = field(factory=list)
-    timer: IDelayedCall | None = None
-    #: Bytes and busy seconds of the session that were taken down already.
-    learnt: tuple[int, float] = (0, 0.0)
-
-    @property
-    def rtt_s(self) -> float | None:
-        return None if self.session is None else self.session.rtt_s
 
 
 class SourcePool:
@@ -183,7 +121,7 @@ class SourcePool:
 
     def has_place(self, source: Source, rank: int) -> bool:
         """Whether one more download may work with this source; whom it makes wait in its queue does not count."""
-        return rank == 0 or sum(not worker.waits for worker in source.workers) < self.per_source
+        return rank == 0 or source.workers.served < self.per_source
 
     def freed(self, source: Source) -> None:
         """A download works with this source no more: another may, which hears of it in the next turn of the reactor.

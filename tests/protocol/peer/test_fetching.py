@@ -61,7 +61,7 @@ class Rig:
 
     def get(self, first: int = 0, count: int = 1, content: ContentId = CONTENT) -> tuple[Any, Receiver]:
         receiver = Receiver()
-        request = self.session.get(content, first, count, "transfer", receiver)
+        request = self.session.requests.get(content, first, count, "transfer", receiver)
         settle(self.clock)
         return request, receiver
 
@@ -261,8 +261,8 @@ def test_a_refused_request_fails_alone(rig: Rig, answer: Callable[[int], Struct]
 def test_a_cancelled_request_is_said_once_and_its_receiver_hears_nothing_more(rig: Rig) -> None:
     request, receiver = rig.get(count=3)
     rig.source.say(wire.Chunk(request.id, 0, 1), raw=b"a")
-    rig.session.cancel(request)
-    rig.session.cancel(request)
+    rig.session.requests.cancel(request)
+    rig.session.requests.cancel(request)
     settle(rig.clock)
     assert rig.source.all(wire.Cancel) == [wire.Cancel(request.id)]
     # One chunk was on its way already.
@@ -278,7 +278,7 @@ def test_a_cancelled_request_is_said_once_and_its_receiver_hears_nothing_more(ri
 def test_cancelling_what_has_come_says_nothing(rig: Rig) -> None:
     request, _ = rig.get()
     rig.source.say(wire.Chunk(request.id, 0, 1), raw=b"a")
-    rig.session.cancel(request)
+    rig.session.requests.cancel(request)
     settle(rig.clock)
     assert rig.source.all(wire.Cancel) == []
 
@@ -286,17 +286,30 @@ def test_cancelling_what_has_come_says_nothing(rig: Rig) -> None:
 def test_places_in_the_queue_are_told_until_it_is_served(rig: Rig) -> None:
     request, receiver = rig.get()
     rig.source.say(wire.Queued(CONTENT, 3), wire.Queued(CONTENT, 2))
-    assert rig.session.position(CONTENT) == 2
+    assert rig.session.requests.position(CONTENT) == 2
     rig.source.say(wire.Chunk(request.id, 0, 1), raw=b"a")
     assert receiver.events == [("place", 3), ("place", 2), ("place", None), ("chunk", 0, b"a"), ("ended", None)]
-    assert rig.session.position(CONTENT) is None
+    assert rig.session.requests.position(CONTENT) is None
+
+
+def test_a_place_that_was_told_for_what_is_not_wanted_any_more_is_none(rig: Rig) -> None:
+    request, _ = rig.get()
+    rig.source.say(wire.Queued(CONTENT, 3, 20.0))
+    rig.session.requests.cancel(request)
+    assert rig.session.requests.position(CONTENT) is None
+    assert rig.session.requests.estimate_s(CONTENT) is None
+    # This one crossed the cancel.
+    rig.source.say(wire.Queued(CONTENT, 2))
+    assert rig.session.requests.position(CONTENT) is None
+    rig.get()
+    assert rig.session.requests.position(CONTENT) is None
 
 
 def test_no_more_requests_are_open_than_a_source_takes_and_the_others_follow(rig: Rig) -> None:
     most = wire.MAX_OUTSTANDING
     requests = [rig.get(number)[0] for number in range(most + 5)]
-    rig.session.cancel(requests[-1])
-    outline = result(rig.session.outline(CONTENT))
+    rig.session.requests.cancel(requests[-1])
+    outline = result(rig.session.requests.outline(CONTENT))
     settle(rig.clock)
     assert len(rig.source.all(wire.Get)) == most
     assert rig.source.all(wire.GetOutline) == []
@@ -306,7 +319,7 @@ def test_no_more_requests_are_open_than_a_source_takes_and_the_others_follow(rig
     rig.source.say(wire.Gone(requests[0].id), wire.Chunk(requests[1].id, 1, 0))
     assert len(rig.source.all(wire.GetOutline)) == 1
     assert [get.first for get in rig.source.all(wire.Get)][most:] == [most]
-    rig.session.cancel(requests[2])
+    rig.session.requests.cancel(requests[2])
     rig.source.say(wire.Cancelled(requests[2].id), wire.Error("x", "y", requests[3].id))
     assert [get.first for get in rig.source.all(wire.Get)][most:] == [most, most + 1, most + 2]
     rig.source.say(wire.Gone(requests[4].id))
@@ -324,7 +337,7 @@ def result(deferred: Deferred[Any]) -> list[Any]:
 
 
 def test_an_outline_and_a_group_come_with_their_digests(rig: Rig) -> None:
-    outline, group = result(rig.session.outline(CONTENT)), result(rig.session.group(CONTENT, 2))
+    outline, group = result(rig.session.requests.outline(CONTENT)), result(rig.session.requests.group(CONTENT, 2))
     settle(rig.clock)
     asked = rig.source.messages()[-2:]
     assert asked == [wire.GetOutline(asked[0].id, CONTENT), wire.GetGroup(asked[1].id, CONTENT, 2)]
@@ -334,14 +347,14 @@ def test_an_outline_and_a_group_come_with_their_digests(rig: Rig) -> None:
 
 
 def test_the_outline_of_an_empty_content_has_no_digests(rig: Rig) -> None:
-    outline = result(rig.session.outline(CONTENT))
+    outline = result(rig.session.requests.outline(CONTENT))
     settle(rig.clock)
     rig.source.say(wire.Outline(rig.source.last(wire.GetOutline).id, 0, 0))
     assert outline == [(0, b"")]
 
 
 def test_a_manifest_that_is_not_to_be_had_fails_alone(rig: Rig) -> None:
-    outline = result(rig.session.outline(CONTENT))
+    outline = result(rig.session.requests.outline(CONTENT))
     settle(rig.clock)
     rig.source.say(wire.Gone(rig.source.last(wire.GetOutline).id))
     assert outline[0].check(SourceFailed)
@@ -355,8 +368,8 @@ def test_a_manifest_that_is_not_to_be_had_fails_alone(rig: Rig) -> None:
 def test_everything_that_is_open_fails_when_the_link_is_lost(rig: Rig) -> None:
     _, first = rig.get()
     second_request, second = rig.get(content=OTHER)
-    outline = result(rig.session.outline(CONTENT))
-    rig.session.cancel(second_request)
+    outline = result(rig.session.requests.outline(CONTENT))
+    rig.session.requests.cancel(second_request)
     rig.source.link.abort(SourceFailed("x"))
     settle(rig.clock)
     assert first.ends == [rig.code()]
@@ -444,21 +457,21 @@ def test_an_estimate_counts_down_and_is_over_with_the_wait(rig: Rig) -> None:
     _, receiver = rig.get()
     rig.source.say(wire.Queued(CONTENT, 3, 20.0))
     rig.clock.advance(5)
-    assert rig.session.position(CONTENT) == 3
-    assert rig.session.estimate_s(CONTENT) == pytest.approx(15.0)
+    assert rig.session.requests.position(CONTENT) == 3
+    assert rig.session.requests.estimate_s(CONTENT) == pytest.approx(15.0)
     # The estimate alone has changed: nothing else has to be thought over.
     rig.source.say(wire.Queued(CONTENT, 3, 4.0))
-    assert rig.session.estimate_s(CONTENT) == pytest.approx(4.0)
+    assert rig.session.requests.estimate_s(CONTENT) == pytest.approx(4.0)
     assert receiver.events == [("place", 3)]
     rig.clock.advance(6)
-    assert rig.session.estimate_s(CONTENT) == 0.0
+    assert rig.session.requests.estimate_s(CONTENT) == 0.0
     rig.source.say(wire.Queued(CONTENT, 1))
-    assert rig.session.estimate_s(CONTENT) is None
+    assert rig.session.requests.estimate_s(CONTENT) is None
     rig.source.say(wire.Chunk(1, 0, 0))
-    assert rig.session.position(CONTENT) is None
+    assert rig.session.requests.position(CONTENT) is None
 
 
 def test_a_request_carries_its_priority(rig: Rig) -> None:
-    rig.session.get(CONTENT, 0, 1, "transfer", Receiver(), 0)
+    rig.session.requests.get(CONTENT, 0, 1, "transfer", Receiver(), 0)
     settle(rig.clock)
     assert rig.source.last(wire.Get).priority == 0

@@ -22,7 +22,8 @@ from napd.net.buffers import Buffers
 from napd.net.identity import new_identity
 from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
-from napd.peer.fetch.fetching import FetchSession, GetRequest
+from napd.peer.fetch.fetching import FetchSession
+from napd.peer.fetch.requests import GetRequest
 from napd.wire import peer as wire
 from tests.support.memory import MemoryNetwork, settle
 from tests.support.swarm import Library, Node, Town
@@ -109,7 +110,7 @@ class Fetcher:
     def get(self, content: int, first: int, count: int) -> None:
         asked = Asked(content, first, count)
         self.asked.append(asked)
-        asked.request = self.session.get(self.node.contents[content], first, count, "t", asked)  # type: ignore[attr-defined]
+        asked.request = self.session.requests.get(self.node.contents[content], first, count, "t", asked)  # type: ignore[attr-defined]
 
 
 class PairMachine(RuleBasedStateMachine):
@@ -145,7 +146,8 @@ class PairMachine(RuleBasedStateMachine):
         session = self.bob.session
         if not session.alive:
             return
-        answer = session.outline(contents[content]) if group is None else session.group(contents[content], group)
+        ask = session.requests
+        answer = ask.outline(contents[content]) if group is None else ask.group(contents[content], group)
         heard: list[Any] = []
         self.bob.manifests.append(heard)
         answer.addBoth(heard.append)
@@ -154,7 +156,7 @@ class PairMachine(RuleBasedStateMachine):
     @rule(data=st.data(), but_current=st.booleans())
     def cancel(self, data: st.DataObject, but_current: bool) -> None:
         asked = data.draw(st.sampled_from([asked for asked in self.bob.asked if not asked.ends]))
-        self.bob.session.cancel(asked.request, but_current=but_current)
+        self.bob.session.requests.cancel(asked.request, but_current=but_current)
         asked.cancelled = asked.request.left == 0
 
     # --- What happens meanwhile ------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 from attrs import define
@@ -15,9 +14,10 @@ from napd.errors import SourceFailed
 from napd.model import ContentId, DownloadState
 from napd.net.identity import PublicKey
 from napd.net.link import SecureLink
-from napd.peer.fetch.fetching import FetchSession, GetRequest
+from napd.peer.fetch.fetching import FetchSession
 from napd.peer.queue import Item
 from napd.peer.source_views import source_rows
+from napd.wire import peer as wire
 from tests.support.memory import MemoryDialler, settle
 from tests.support.swarm import Node
 from tests.support.swarms import MIB, Swarm, data_of, saved, swarm_in
@@ -48,15 +48,18 @@ class Distant:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ContentId, PublicKey]]:
     """Every request for chunks by anybody, in order: of what, and of whom."""
     requests: list[tuple[ContentId, PublicKey]] = []
-    get = FetchSession.get
+    say = FetchSession._say
 
-    def recorded(self: FetchSession, content: ContentId, *rest: Any, **more: Any) -> GetRequest:
+    def recorded(self: FetchSession, *messages: wire.FromFetcher) -> None:
         link = self._link
-        assert link is not None
-        requests.append((content, PublicKey.of_certificate(link.transport.getPeerCertificate().to_cryptography())))
-        return get(self, content, *rest, **more)
+        for message in messages:
+            if isinstance(message, wire.Get):
+                assert link is not None
+                key = PublicKey.of_certificate(link.transport.getPeerCertificate().to_cryptography())
+                requests.append((ContentId(message.content), key))
+        say(self, *messages)
 
-    monkeypatch.setattr(FetchSession, "get", recorded)
+    monkeypatch.setattr(FetchSession, "_say", recorded)
     return requests
 
 

@@ -20,7 +20,8 @@ from napd.net.pacing import Pacer
 from napd.peer.sources.addresses import LAST_BACK_OFF_S
 from napd.peer.sources.dialling import HEAD_START_S, MAX_ATTEMPTS
 from napd.peer.sources.experience import Experience, Lesson
-from napd.peer.sources.pool import KEEP_IDLE_S, LINK_WAIT_S, Source, SourcePool, SourceState
+from napd.peer.sources.pool import KEEP_IDLE_S, LINK_WAIT_S, SourcePool
+from napd.peer.sources.source import Source, SourceState
 from napd.wire import peer as wire
 from tests.support.memory import MemoryDialler, MemoryNetwork, settle
 from tests.support.scripted_peer import HELLO, ScriptedPeer, scripted_source

@@ -17,7 +17,8 @@ from napd.net.buffers import Buffers
 from napd.net.link import SecureLink
 from napd.net.pacing import Pacer
 from napd.ops.events import Events
-from napd.peer.fetch.fetching import FetchSession, GetRequest
+from napd.peer.fetch.fetching import FetchSession
+from napd.peer.fetch.requests import GetRequest
 from napd.peer.files.disk import Disk
 from napd.peer.serve.serving import ServeSession
 from napd.peer.serve.upload_turns import UploadTurns
@@ -148,7 +149,7 @@ class Fetching:
         """What makes the fetching end say this, unless it says it by itself."""
         if isinstance(message, wire.Get):
             receiver = self.receivers[message.id] = Receiver()
-            self.requests[message.id] = self.session.get(
+            self.requests[message.id] = self.session.requests.get(
                 message.content,  # type: ignore[arg-type]
                 message.first,
                 message.count,
@@ -156,13 +157,13 @@ class Fetching:
                 receiver,
             )
         elif isinstance(message, wire.GetOutline):
-            self.session.outline(message.content).addBoth(self.manifests.append)  # type: ignore[arg-type]
+            self.session.requests.outline(message.content).addBoth(self.manifests.append)  # type: ignore[arg-type]
         elif isinstance(message, wire.GetGroup):
-            self.session.group(message.content, message.group).addBoth(self.manifests.append)  # type: ignore[arg-type]
+            self.session.requests.group(message.content, message.group).addBoth(self.manifests.append)  # type: ignore[arg-type]
         elif isinstance(message, wire.GetHave):
-            self.session.watch(message.content, self)  # type: ignore[arg-type]
+            self.session.requests.watch(message.content, self)  # type: ignore[arg-type]
         elif isinstance(message, wire.Cancel):
-            self.session.cancel(self.requests[message.id])
+            self.session.requests.cancel(self.requests[message.id])
         settle(self.clock)
 
     # --- Watcher ---------------------------------------------------------------------------------

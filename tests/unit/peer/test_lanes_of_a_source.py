@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from attrs import define, field
+from attrs import define
 
 from napd.model import ContentId, PeerId
-from napd.peer.fetch.fetching import GetRequest
 from napd.peer.fetch.lane import Lane
 from napd.peer.fetch.swarm import Swarm
 from napd.peer.picker import Picker
-from napd.peer.sources.pool import Source
-from napd.peer.sources.throughput import Throughput
+from napd.peer.sources.source import Source
+from tests.support.lanes import FakeSession, tell_place
 
 CONTENT = ContentId("1" * 64)
-
-
-@define
-class Session:
-    """What a lane needs of a `FetchSession`."""
-
-    alive: bool = True
-    doubtful: bool = False
-    stuck_s: float = 0.0
-    throughput: Throughput = field(factory=Throughput)
-    asked: list[GetRequest] = field(factory=list)
-
-    def get(
-        self, content: ContentId, first: int, count: int, transfer: str, receiver: Any, *_: Any, **more: Any
-    ) -> GetRequest:
-        self.asked.append(GetRequest(len(self.asked), content, first, first + count, first + count, receiver))
-        return self.asked[-1]
-
-    def cancel(self, request: GetRequest, *, but_current: bool = False) -> None:
-        request.wanted_end = request.next_chunk
-
-    def estimate_s(self, content: ContentId) -> float | None:
-        return None
 
 
 @define(eq=False)
@@ -52,9 +26,9 @@ class Owner:
         return 64
 
 
-def lane(source: Source | None = None, rank: int = 2) -> tuple[Lane, Session]:
+def lane(source: Source | None = None, rank: int = 2) -> tuple[Lane, FakeSession]:
     source = source or Source(PeerId("ada"), "ada", ())
-    session = source.session or Session()
+    session = source.session or FakeSession()
     source.session = session  # type: ignore[assignment]
     return Lane(Owner(rank), source, CONTENT, "t"), session  # type: ignore[arg-type, return-value]
 
@@ -68,9 +42,9 @@ def test_what_waits_in_line_may_be_had_by_others_and_is_its_own_again_once_it_is
     picker = Picker(2)
     assert ask(one, picker)
     assert ask(one, picker)
-    one.place_told(3)
+    tell_place(one, 3)
     assert picker.next_missing() == 0
-    one.place_told(None)
+    tell_place(one, None)
     assert picker.next_missing() is None
 
 
@@ -78,7 +52,7 @@ def test_one_that_has_nothing_left_in_line_has_no_place_there() -> None:
     one, _ = lane()
     picker = Picker(2)
     ask(one, picker)
-    one.place_told(3)
+    tell_place(one, 3)
     picker.verified(0)
     one.unwanted()
     assert (one.position, one.in_flight) == (None, 0)
@@ -100,13 +74,13 @@ def test_a_more_urgent_lane_takes_back_what_has_not_begun_and_lets_go_when_it_ha
     assert not ask(urgent, small)
     assert not normal.held_back
     urgent.stop()
-    assert normal.source.workers == [normal]
+    assert list(normal.source.workers) == [normal]
 
 
 def test_one_that_stands_in_line_keeps_its_place_when_a_more_urgent_one_comes() -> None:
     normal, _ = lane()
     picker = Picker(9)
     ask(normal, picker)
-    normal.place_told(2)
+    tell_place(normal, 2)
     lane(normal.source, rank=0)
     assert (normal.in_flight, normal.position) == (1, 2)

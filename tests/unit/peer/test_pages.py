@@ -9,7 +9,7 @@ from napd.peer.fetch import fetching, lane, patience, recruits
 from napd.peer.serve import bulk, haves, outlet, reception, serving, slots, upload_turns, uploads
 from napd.peer.sources import experience, pool, scoring
 from napd.peer.sources.addresses import LAST_BACK_OFF_S
-from napd.peer.sources.pool import SourceState
+from napd.peer.sources.source import SourceState
 from napd.peer.sources.standings import LIAR_BAN_S, MERCY_S, PAROLE_CHUNKS, REFUSAL_BAN_S
 from napd.wire import peer as wire
 from tests.support.processes import ROOT
