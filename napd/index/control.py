@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import __version__
-from ..ops.control import Caller, Handler
+from ..ops.control_connection import Caller, Handler
 from ..ops.events import rfc3339
 from ..wire import control as wire
 from ..wire.documents import IndexStatusDocument, UserRow, UsersDocument

@@ -16,7 +16,7 @@ from ..errors import NapError, Unreachable
 from ..net.dial import Dialler
 from ..net.identity import Identity
 from ..net.tls_factory import read_buffer, stream_server_factory
-from ..ops.control import Handler
+from ..ops.control_connection import Handler
 from ..ops.events import Events
 from ..wire.control import INDEX_METHODS
 from ..wire.index import ALPN

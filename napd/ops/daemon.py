@@ -21,7 +21,8 @@ from twisted.python.failure import Failure
 
 from ..background import Background
 from ..errors import CannotStart, NapError
-from .control import ControlServer, Handler
+from .control import ControlServer
+from .control_connection import Handler
 from .events import Events
 from .logging import to_framework
 from .methods import CommonMethods

@@ -9,7 +9,7 @@ from attrs import frozen
 from .. import __version__
 from ..wire import control as wire
 from ..wire.documents import DoneDocument, VersionDocument
-from .control import Caller, Handler
+from .control_connection import Caller, Handler
 from .events import Event, Events, matches
 
 #: Events pushed before a caller must have read some.

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 
-from ..ops.control import Caller, Handler
+from ..ops.control_connection import Caller, Handler
 from ..wire import control as wire
 from ..wire import documents
 from .daemon import PeerDaemon

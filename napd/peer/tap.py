@@ -26,7 +26,7 @@ from ..net.identity import load_identity
 from ..net.link import SecureLink
 from ..net.pacing import Pacer
 from ..net.tls_factory import read_buffer, stream_server_factory
-from ..ops.control import Handler
+from ..ops.control_connection import Handler
 from ..ops.daemon import DaemonService, Frame
 from ..ops.database import open_database
 from ..ops.listening import Listening, listen

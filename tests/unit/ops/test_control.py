@@ -24,8 +24,9 @@ from twisted.python.failure import Failure
 
 from napd.background import Background
 from napd.errors import CannotStart, ConfigurationError, NoSuchThing
-from napd.ops import control
-from napd.ops.control import Caller, ControlProtocol, ControlServer
+from napd.ops import control, control_connection
+from napd.ops.control import ControlServer
+from napd.ops.control_connection import MAX_REQUEST_BYTES, Caller, Connection, Handler
 from napd.ops.events import Events
 from napd.wire import control as wire
 from napd.wire.documents import DoneDocument
@@ -57,7 +58,7 @@ class Methods:
         self.waiting: Deferred[str] = Deferred()
         self.callers: list[Caller] = []
 
-    def handlers(self) -> dict[str, control.Handler]:
+    def handlers(self) -> dict[str, Handler]:
         return {"twice": self.twice, "missing": self.missing, "bug": self.bug, "later": self.later, "many": self.many}
 
     async def twice(self, params: Params, caller: Caller) -> Any:
@@ -96,25 +97,25 @@ def server_of(methods: Methods, events: Events, path: Path = Path("unused"), clo
 
 
 @pytest.fixture
-def connection(methods: Methods, events: Events) -> Iterator[tuple[ControlProtocol, Wire]]:
+def connection(methods: Methods, events: Events) -> Iterator[tuple[Connection, Wire]]:
     protocol, transport = connected(server_of(methods, events))
     yield protocol, transport
     protocol.connectionLost(Failure(connectionDone.value))
 
 
-def connected(server: ControlServer) -> tuple[ControlProtocol, Wire]:
+def connected(server: ControlServer) -> tuple[Connection, Wire]:
     protocol, transport = server.buildProtocol(None), Wire()
-    assert isinstance(protocol, ControlProtocol)
+    assert isinstance(protocol, Connection)
     protocol.makeConnection(transport)
     return protocol, transport
 
 
-def ask(to: tuple[ControlProtocol, Wire], line: bytes) -> list[Any]:
+def ask(to: tuple[Connection, Wire], line: bytes) -> list[Any]:
     to[0].dataReceived(line + b"\n")
     return to[1].documents()
 
 
-def test_a_request_is_answered_with_its_id(connection: tuple[ControlProtocol, Wire]) -> None:
+def test_a_request_is_answered_with_its_id(connection: tuple[Connection, Wire]) -> None:
     assert ask(connection, b'{"jsonrpc":"2.0","id":"a","method":"twice","params":{"n":4}}') == [
         {"jsonrpc": "2.0", "id": "a", "result": {"twice": 8}}
     ]
@@ -123,12 +124,12 @@ def test_a_request_is_answered_with_its_id(connection: tuple[ControlProtocol, Wi
     assert ask(connection, b"") == []
 
 
-def test_a_notification_is_obeyed_and_not_answered(connection: tuple[ControlProtocol, Wire]) -> None:
+def test_a_notification_is_obeyed_and_not_answered(connection: tuple[Connection, Wire]) -> None:
     for method in (b"twice", b"missing", b"bug", b"nonsense"):
         assert ask(connection, b'{"jsonrpc":"2.0","method":"%s"}' % method) == []
 
 
-def test_an_error_of_ours_keeps_its_code_and_hint(connection: tuple[ControlProtocol, Wire]) -> None:
+def test_an_error_of_ours_keeps_its_code_and_hint(connection: tuple[Connection, Wire]) -> None:
     (said,) = ask(connection, b'{"jsonrpc":"2.0","id":1,"method":"missing"}')
     assert said["error"] == {
         "code": -32000,
@@ -137,9 +138,7 @@ def test_an_error_of_ours_keeps_its_code_and_hint(connection: tuple[ControlProto
     }
 
 
-def test_a_fault_is_logged_and_told_without_its_details(
-    connection: tuple[ControlProtocol, Wire], events: Events
-) -> None:
+def test_a_fault_is_logged_and_told_without_its_details(connection: tuple[Connection, Wire], events: Events) -> None:
     (said,) = ask(connection, b'{"jsonrpc":"2.0","id":1,"method":"bug"}')
     assert said["error"]["code"] == wire.INTERNAL_ERROR
     assert "by zero" not in json.dumps(said)
@@ -163,7 +162,7 @@ def test_a_fault_is_logged_and_told_without_its_details(
     ],
 )
 def test_what_is_not_understood_is_answered_and_the_connection_stays(
-    connection: tuple[ControlProtocol, Wire], line: bytes, number: int, request_id: int | None
+    connection: tuple[Connection, Wire], line: bytes, number: int, request_id: int | None
 ) -> None:
     (said,) = ask(connection, line)
     assert (said["error"]["code"], said["id"]) == (number, request_id)
@@ -180,21 +179,21 @@ def test_no_input_is_a_fault(pieces: list[bytes]) -> None:
     assert events.remembered() == []
 
 
-def test_a_line_that_is_too_long_ends_the_connection(connection: tuple[ControlProtocol, Wire]) -> None:
+def test_a_line_that_is_too_long_ends_the_connection(connection: tuple[Connection, Wire]) -> None:
     protocol, transport = connection
-    protocol.dataReceived(b"x" * (control.MAX_REQUEST_BYTES + 1))
+    protocol.dataReceived(b"x" * (MAX_REQUEST_BYTES + 1))
     assert transport.documents()[0]["error"]["code"] == wire.INVALID_REQUEST
     assert transport.disconnecting
 
 
-def test_a_slow_method_does_not_hold_up_the_next(connection: tuple[ControlProtocol, Wire], methods: Methods) -> None:
+def test_a_slow_method_does_not_hold_up_the_next(connection: tuple[Connection, Wire], methods: Methods) -> None:
     assert ask(connection, b'{"jsonrpc":"2.0","id":1,"method":"later"}') == []
     assert ask(connection, b'{"jsonrpc":"2.0","id":2,"method":"twice"}')[0]["id"] == 2
     methods.waiting.callback("now")
     assert connection[1].documents()[0]["result"] == {"message": "now", "schema": 1}
 
 
-def test_only_so_many_requests_may_be_under_way(connection: tuple[ControlProtocol, Wire], methods: Methods) -> None:
+def test_only_so_many_requests_may_be_under_way(connection: tuple[Connection, Wire], methods: Methods) -> None:
     for n in range(wire.MAX_CONTROL_REQUESTS):
         assert ask(connection, b'{"jsonrpc":"2.0","id":%d,"method":"later"}' % n) == []
     (said,) = ask(connection, b'{"jsonrpc":"2.0","id":999,"method":"later"}')
@@ -204,14 +203,14 @@ def test_only_so_many_requests_may_be_under_way(connection: tuple[ControlProtoco
     methods.waiting.callback("now")
 
 
-def test_notifications_come_before_the_reply(connection: tuple[ControlProtocol, Wire]) -> None:
+def test_notifications_come_before_the_reply(connection: tuple[Connection, Wire]) -> None:
     said = ask(connection, b'{"jsonrpc":"2.0","id":1,"method":"many","params":{"n":3}}')
     assert [document.get("method", document.get("id")) for document in said] == ["event", "event", "event", 1]
     assert said[1]["params"]["n"] == 1
 
 
 def test_what_a_slow_reader_is_sent_waits_in_order_and_it_is_not_read_from(
-    connection: tuple[ControlProtocol, Wire],
+    connection: tuple[Connection, Wire],
 ) -> None:
     protocol, transport = connection
     protocol.pauseProducing()
@@ -223,9 +222,9 @@ def test_what_a_slow_reader_is_sent_waits_in_order_and_it_is_not_read_from(
 
 
 def test_one_that_does_not_read_its_events_is_dropped_at_the_cap(
-    connection: tuple[ControlProtocol, Wire], events: Events, monkeypatch: pytest.MonkeyPatch
+    connection: tuple[Connection, Wire], events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "MAX_UNREAD_BYTES", 10_000)
+    monkeypatch.setattr(control_connection, "MAX_UNREAD_BYTES", 10_000)
     connection[0].pauseProducing()
     ask(connection, b'{"jsonrpc":"2.0","id":1,"method":"many","params":{"n":8}}')
     assert not connection[1].aborted

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 
 from napd.errors import CannotStart, ConfigurationError
-from napd.ops.control import Caller, ControlProtocol, Handler
+from napd.ops.control_connection import Caller, Connection, Handler
 from napd.ops.daemon import LAST_RESORT_S, STOP_S, DaemonService, Frame
 from napd.ops.listening import Listening, listen
 from napd.ops.settings import INDEX_SETTINGS
@@ -120,7 +120,7 @@ class Life:
     def names(self) -> list[str]:
         return [event.event for event in self.events]
 
-    def connection(self) -> tuple[ControlProtocol, Wire]:
+    def connection(self) -> tuple[Connection, Wire]:
         _, factory, *_ = self.reactor.unixServers[0]
         protocol, transport = factory.buildProtocol(None), Wire()
         protocol.makeConnection(transport)
