@@ -23,7 +23,7 @@ from .fetch.downloads import Downloads, Wanted
 from .fetch.reading import Reading
 from .files.disk import Disk
 from .files.journal import Journal
-from .queue import Item
+from .item import Item
 from .selection import Selected, content_of_prefix, is_numbers, numbers, select
 from .serve.uploads import Uploads
 from .shares.service import Shares

@@ -6,101 +6,20 @@ or bytes; `peer.fetch.turns` acts on what `schedule` says and writes every chang
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from operator import attrgetter
-from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from ..errors import Misuse, NoSuchThing, printable
 from ..model import ContentId, DownloadState, Priority
 from ..wire.documents import Problem
-
-_RUNNABLE = frozenset({DownloadState.QUEUED, DownloadState.ACTIVE})
+from .item import COMMANDED, Item, Remembered, commanded
+from .order import Order, is_move, moved
 
 #: Downloads that may stand in their sources' lines without an active place: each has a file open and links in use.
 MAX_ASIDE = 16
-
-#: The words of `queue move`.
-MOVES = ("top", "up", "down", "bottom")
-
-
-@define(eq=False)
-class Item:
-    """One download as the queue sees it; changed only through `Queue`, but for the figures at the end.
-
-    `transfer` names it in the logs of both ends and its partial file; `directory` is where it will be saved.
-    Times are seconds since 1970.
-    """
-
-    id: int
-    content: ContentId
-    transfer: str
-    name: str
-    size: int | None
-    directory: str
-    priority: Priority
-    place: int
-    added: float
-    state: DownloadState = DownloadState.QUEUED
-    path: str | None = None
-    error: Problem | None = None
-    finished: float | None = None
-    #: Flushed and journalled bytes.
-    bytes_done: int = 0
-    #: Payload bytes from the wire, over all runs.
-    bytes_received: int = 0
-    #: Its chunks are asked for in order, as somebody reads it while it comes.
-    sequential: bool = False
-    #: It has never run, so neither the journal nor the disk holds anything of it.
-    new: bool = False
-    #: As the daemon started, its file was complete and perhaps under its name; the run that looks settles that.
-    sealed: bool = False
-    #: Neither the journal nor the disk holds anything of it that is worth to be taken up.
-    bare: bool = False
-
-    @property
-    def key(self) -> tuple[int, int, int]:
-        return self.priority.rank, self.place, self.id
-
-    @property
-    def complete(self) -> bool:
-        """All its bytes are on the disk; only the name is missing, if that."""
-        return self.sealed or (bool(self.size) and self.bytes_done == self.size)
-
-    @property
-    def runnable(self) -> bool:
-        return self.state in _RUNNABLE
-
-
-#: What commands change of an item.
-_COMMANDED = (
-    "state",
-    "priority",
-    "place",
-    "name",
-    "directory",
-    "path",
-    "error",
-    "finished",
-    "bytes_done",
-    "sequential",
-)
-_commanded = attrgetter(*_COMMANDED)
-
-
-@frozen
-class Remembered:
-    """Items as they were, so that a change which cannot be journalled can be taken back."""
-
-    items: dict[int, tuple[Any, ...]]
-
-    @classmethod
-    def of(cls, items: Iterable[Item]) -> Remembered:
-        return cls({item.id: _commanded(item) for item in items})
 
 
 @define
@@ -118,9 +37,9 @@ class Queue:
     next_id: int = 1
     _items: dict[int, Item] = field(factory=dict)
     _by_content: dict[ContentId, Item] = field(factory=dict)
-    # Sorted keys: of all that have not ended, and of those that could run.
-    _order: list[tuple[int, int, int]] = field(factory=list)
-    _ready: list[tuple[int, int, int]] = field(factory=list)
+    # Of all that have not ended, and of those that could run.
+    _order: Order = field(factory=Order)
+    _ready: Order = field(factory=Order)
     _active: set[int] = field(factory=set)
     # The highest place that was ever given in each priority.
     _last_places: dict[Priority, int] = field(factory=dict)
@@ -131,7 +50,7 @@ class Queue:
 
     def __iter__(self) -> Iterator[Item]:
         """In the order in which they will run, ended ones last, the latest ended first."""
-        for _, _, number in self._order:
+        for number in self._order:
             yield self._items[number]
         ended = (item for item in self._items.values() if item.state.ended)
         yield from sorted(ended, key=lambda item: (-(item.finished or 0.0), item.id))
@@ -151,11 +70,11 @@ class Queue:
 
     def positions(self) -> dict[int, int]:
         """Place in the order, from 1, of all that have not ended."""
-        return {number: place for place, (_, _, number) in enumerate(self._order, 1)}
+        return {number: place for place, number in enumerate(self._order, 1)}
 
     def runnable(self) -> Iterator[Item]:
         """All that could run, in order; nothing may be changed meanwhile."""
-        return (self._items[number] for _, _, number in self._ready)
+        return (self._items[number] for number in self._ready)
 
     @property
     def active(self) -> int:
@@ -163,9 +82,7 @@ class Queue:
         return len(self._active)
 
     def position(self, item: Item) -> int | None:
-        if item.state.ended:
-            return None
-        return bisect_left(self._order, item.key) + 1
+        return None if item.state.ended else self._order.position(item)
 
     def counts(self) -> Counter[DownloadState]:
         """How many there are in each state."""
@@ -173,7 +90,7 @@ class Queue:
 
     def schedule(self, limit: int) -> Schedule:
         """Which to start and which to displace, so that the first `limit` that can run now are the active."""
-        able = (number for _, _, number in self._ready if number not in self._aside)
+        able = (number for number in self._ready if number not in self._aside)
         wanted = list(islice(able, limit))
         wanted_set = set(wanted)
         return Schedule(
@@ -243,7 +160,7 @@ class Queue:
 
     def step_aside(self, item: Item) -> bool:
         """All its sources make it wait: queued, and others may run before it. False if nobody would."""
-        others = any(number not in self._active and number not in self._aside for _, _, number in self._ready)
+        others = any(number not in self._active and number not in self._aside for number in self._ready)
         if item.state is not DownloadState.ACTIVE or len(self._aside) >= MAX_ASIDE or not others:
             return False
         self._set(item, DownloadState.QUEUED)
@@ -328,7 +245,7 @@ class Queue:
         :param to: top, up, down, bottom, or a position from 1.
         :raises Misuse: for anything else. Ended ones are not moved.
         """
-        if to not in MOVES and not (to.isascii() and to.isdigit() and len(to) < 10 and int(to) > 0):
+        if not is_move(to):
             raise Misuse(f"cannot move to {printable(to, 40)!r}", "Say top, up, down, bottom or a position from 1")
         changed: dict[int, Item] = {}
         for priority in Priority:
@@ -338,18 +255,8 @@ class Queue:
         return list(changed.values())
 
     def _move_within(self, priority: Priority, chosen: list[Item], to: str) -> list[Item]:
-        line = [self._items[n] for rank, _, n in self._order if rank == priority.rank]
-        places = _strictly_growing(item.place for item in line)
-        numbers = {item.id for item in chosen}
-        block = [item for item in line if item.id in numbers]
-        if to in ("up", "down"):
-            after = _shifted(line, numbers, -1 if to == "up" else 1)
-        else:
-            rest = [item for item in line if item.id not in numbers]
-            at = {"top": 0, "bottom": len(rest)}.get(to)
-            at = min(int(to) - 1, len(rest)) if at is None else at
-            after = rest[:at] + block + rest[at:]
-        changed = [(item, place) for item, place in zip(after, places, strict=True) if item.place != place]
+        line = [item for number in self._order if (item := self._items[number]).priority is priority]
+        changed = moved(line, {item.id for item in chosen}, to)
         for item, _ in changed:
             self._take_out(item)
         for item, place in changed:
@@ -367,7 +274,7 @@ class Queue:
             item, was = self._items.get(number), before.items.get(number)
             if item is None or was is None:
                 continue
-            fields = zip(_COMMANDED, was, became, _commanded(item), strict=True)
+            fields = zip(COMMANDED, was, became, commanded(item), strict=True)
             back = {name: old for name, old, new, is_now in fields if old != new and is_now == new}
             if back:
                 self._take_out(item)
@@ -419,32 +326,13 @@ class Queue:
 
     def _take_out(self, item: Item) -> None:
         self._active.discard(item.id)
-        for keys in (self._order, self._ready):
-            at = bisect_left(keys, item.key)
-            if at < len(keys) and keys[at] == item.key:
-                del keys[at]
+        self._order.remove(item)
+        self._ready.remove(item)
 
     def _put_in(self, item: Item) -> None:
         if not item.state.ended:
-            insort(self._order, item.key)
+            self._order.insert(item)
         if item.runnable:
-            insort(self._ready, item.key)
+            self._ready.insert(item)
         if item.state is DownloadState.ACTIVE:
             self._active.add(item.id)
-
-
-def _strictly_growing(places: Iterable[int]) -> list[int]:
-    """Two that were taken back (`take_back`) may share a place; a move tells them apart."""
-    grown: list[int] = []
-    for place in places:
-        grown.append(max(place, grown[-1] + 1) if grown else place)
-    return grown
-
-
-def _shifted(line: list[Item], numbers: set[int], step: int) -> list[Item]:
-    """The chosen each one place up or down; a block at the edge stays where it is."""
-    after = list(line) if step < 0 else list(reversed(line))
-    for at in range(1, len(after)):
-        if after[at].id in numbers and after[at - 1].id not in numbers:
-            after[at - 1], after[at] = after[at], after[at - 1]
-    return after if step < 0 else list(reversed(after))

@@ -10,7 +10,8 @@ from attrs import frozen
 from ..errors import Misuse, NapError, NoSuchThing
 from ..model import ContentId, DownloadState
 from ..wire.documents import PartError
-from .queue import Item, Queue
+from .item import Item
+from .queue import Queue
 
 #: Numbers named in one argument; ``1-9999999`` is a mistake.
 MAX_NAMED = 100_000

@@ -9,7 +9,7 @@ from ..wire import documents
 from .fetch.downloads import Downloads
 from .fetch.lane import Lane
 from .fetch.retries import LAST_RETRY_S
-from .queue import Item
+from .item import Item
 from .sources.addresses import LAST_BACK_OFF_S
 from .sources.pool import SourcePool
 from .sources.scoring import Score, score

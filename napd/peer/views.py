@@ -9,7 +9,7 @@ from ..model import DownloadState
 from ..ops.events import rfc3339
 from ..wire import documents
 from .fetch.downloads import Downloads
-from .queue import Item
+from .item import Item
 
 
 def download_documents(downloads: Downloads, items: Iterable[Item], now: float) -> list[documents.Download]:

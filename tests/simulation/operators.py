@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from napd.errors import NapError
 from napd.model import ContentId, DownloadState, Priority
 from napd.peer.fetch.downloads import Wanted
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from tests.simulation.contents import Content
 from tests.simulation.peers import SimPeer
 

@@ -25,7 +25,7 @@ from napd.model import ContentId, DownloadState, Priority
 from napd.net.identity import Identity
 from napd.peer.fetch.downloads import Wanted
 from napd.peer.files.disk import Disk
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from tests.support.file_log import Fault, FileLog, Mark, no_fault
 from tests.support.memory import MemoryNetwork, settle
 from tests.support.swarm import Library, Node, Town, run_until

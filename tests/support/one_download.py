@@ -17,7 +17,7 @@ from napd.ops.database import open_database
 from napd.peer.files.disk import Disk
 from napd.peer.files.journal import SCHEMA, Journal
 from napd.peer.files.received import Received
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from tests.support.swarm import manifest_of_bytes
 
 MIB = CHUNK_BYTES

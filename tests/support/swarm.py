@@ -37,7 +37,8 @@ from napd.ops.events import Event, Events
 from napd.peer.fetch.downloads import Downloads, Wanted
 from napd.peer.files.disk import Disk
 from napd.peer.files.journal import SCHEMA, Journal
-from napd.peer.queue import Item, Queue
+from napd.peer.item import Item
+from napd.peer.queue import Queue
 from napd.peer.serve.partial_sharing import PartialSharing, SharesAndParts
 from napd.peer.serve.serving import ServeSession
 from napd.peer.serve.upload_turns import UploadTurns

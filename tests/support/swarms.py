@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from napd.content.digest import CHUNK_BYTES
 from napd.model import ContentId, DownloadState
 from napd.peer.files.disk import Disk
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from tests.support.memory import MemoryNetwork, MemoryTransport
 from tests.support.swarm import Node, Town, run_until
 

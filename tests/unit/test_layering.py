@@ -19,6 +19,8 @@ PURE = (
     "napd.places",
     "napd.content",
     "napd.wire",
+    "napd.peer.item",
+    "napd.peer.order",
     "napd.peer.queue",
     "napd.peer.picker",
     "napd.peer.fetch.swarm",

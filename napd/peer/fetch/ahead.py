@@ -23,7 +23,8 @@ from ...model import DownloadState, PeerId
 from ..files.bundle import MAX_FILES, Bundle, Parcel
 from ..files.disk import Disk
 from ..files.journal import Journal
-from ..queue import Item, Queue
+from ..item import Item
+from ..queue import Queue
 from ..sources.pool import SourcePool
 from ..sources.prospects import Prospects
 from ..sources.source import Source, SourceState

@@ -21,7 +21,7 @@ from ...errors import SourceFailed
 from ...model import PeerId
 from ...ops.events import Events
 from ..files.received import Received
-from ..queue import Item
+from ..item import Item
 from ..sources.pool import SourcePool
 from ..sources.scoring import Score, score
 from ..sources.source import Source, SourceState

@@ -19,7 +19,7 @@ from ...errors import DiskFailed, NapError
 from ...model import PeerId
 from ...ops.events import Events
 from ..files.received import EMPTY_CONTENT, Received, WrongSize
-from ..queue import Item
+from ..item import Item
 from ..rates import RateMeter
 from ..serve.partial_sharing import PartialSharing
 from ..sources.pool import SourcePool

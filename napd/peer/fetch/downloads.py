@@ -24,7 +24,8 @@ from ...model import ContentId, DownloadState, PeerId, Priority
 from ...ops.events import Events
 from ..files.disk import Disk
 from ..files.journal import Journal
-from ..queue import Item, Queue, Remembered
+from ..item import Item, Remembered
+from ..queue import Queue
 from ..serve.partial_sharing import PartialSharing
 from ..sources.pool import SourcePool
 from .download import Download

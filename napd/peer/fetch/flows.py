@@ -16,7 +16,7 @@ from ...content.digest import CHUNK_BYTES
 from ...discovery.interface import Holder
 from ...errors import SourceFailed
 from ...model import PeerId
-from ..queue import Item
+from ..item import Item
 from ..sources.pool import SourcePool
 from ..sources.scoring import choose, score
 from ..sources.source import Source, SourceState, SourceUser

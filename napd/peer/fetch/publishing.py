@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
-from ..queue import Item
+from ..item import Item
 
 #: Seconds that a command waits for a file to get its name. A slower disk is not waited for: the command acts, and the
 #: file stays.

@@ -11,7 +11,7 @@ from ...errors import DiskFailed, IntegrityFailure, Misuse, NapError
 from ...model import DownloadState
 from ..files.disk import Disk
 from ..files.partial import PartialFile
-from ..queue import Item
+from ..item import Item
 from .downloads import Downloads
 
 #: Bytes that are read and said at once.

@@ -13,7 +13,8 @@ from ...errors import NapError
 from ...model import DownloadState
 from ...ops.events import Events
 from ..files.journal import Done, Journal
-from ..queue import Item, Queue
+from ..item import Item
+from ..queue import Queue
 
 
 class Record:

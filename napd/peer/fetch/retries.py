@@ -7,7 +7,7 @@ from random import Random
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ..queue import Item
+from ..item import Item
 
 #: The first wait, doubled up to the last, ± a quarter.
 FIRST_RETRY_S = 4.0

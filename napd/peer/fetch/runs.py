@@ -16,7 +16,7 @@ from ..files.disk import Disk
 from ..files.journal import Journal
 from ..files.partial import left_over, settle_removals
 from ..files.received import Received
-from ..queue import Item
+from ..item import Item
 from ..serve.partial_sharing import PartialSharing
 from ..sources.pool import SourcePool
 from .download import Download, DownloadOwner

@@ -18,7 +18,7 @@ from ...wire.documents import Problem
 from ..files.bundle import Parcel
 from ..files.disk import Disk
 from ..files.received import EMPTY_CONTENT
-from ..queue import Item
+from ..item import Item
 from ..rates import RateMeter
 from ..sources.pool import SourcePool
 from ..sources.prospects import Prospects

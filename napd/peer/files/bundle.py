@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from ...content.digest import CHUNK_BYTES, chunk_digest, content_id, group_digest
 from ...errors import DiskFailed
 from ...model import PeerId
-from ..queue import Item
+from ..item import Item
 from .disk import Disk, FileIdentity
 from .journal import Journal
 from .names import numbered, saved_name

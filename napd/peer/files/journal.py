@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from ...errors import DiskFailed, NapError, NoSpace
 from ...model import ContentId, DownloadState, Priority
 from ...wire.documents import Problem
-from ..queue import Item
+from ..item import Item
 from ..sources import lessons
 from ..sources.experience import Lesson
 from .disk import FileIdentity

@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 from ...content.digest import CHUNK_BYTES, GROUP_CHUNKS, chunk_bytes, chunk_digest, content_id
 from ...content.manifest import Manifest, manifest_of
 from ...errors import IntegrityFailure, LocalProtocolError
+from ..item import Item
 from ..picker import Picker
-from ..queue import Item
 from .disk import Disk, FileIdentity
 from .flushed import FlushedChunks
 from .journal import Journal, Kept

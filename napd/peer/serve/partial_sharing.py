@@ -22,7 +22,7 @@ from ...errors import NapError
 from ...model import EVERYONE, ContentId
 from ..files.disk import Disk
 from ..files.received import Received
-from ..queue import Item
+from ..item import Item
 from .uploads import Library, Shared
 
 #: Seconds from the first verified chunk until the index is told: what is done by then is not worth telling.

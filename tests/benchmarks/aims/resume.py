@@ -21,7 +21,7 @@ from napd.peer.files.disk import Disk
 from napd.peer.files.flushed import FlushedChunks
 from napd.peer.files.journal import SCHEMA, Journal, database_path
 from napd.peer.files.partial import PartialFile
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from napd.peer.shares.hashing import Hashed
 from napd.peer.shares.ledger import Ledger
 from napd.peer.shares.schema import SCHEMA as SHARES_SCHEMA

@@ -9,7 +9,7 @@ import pytest
 
 from napd.model import ContentId, DownloadState, Priority
 from napd.peer.fetch.lane import Lane
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from tests.support.swarm import Node
 from tests.support.swarms import MIB, Swarm, data_of, saved, swarm_in
 

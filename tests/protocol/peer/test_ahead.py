@@ -19,7 +19,7 @@ from napd.model import ContentId, DownloadState, Priority
 from napd.peer.fetch.downloads import Wanted
 from napd.peer.fetch.flows import IDLE_S, Flow, Flows
 from napd.peer.files.disk import Disk
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from tests.support.memory import MemoryNetwork
 from tests.support.swarm import Node, Town, run_until
 

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from napd.errors import DiskFailed, NoSpace
 from napd.model import DownloadState, Priority
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from tests.support.memory import MemoryNetwork
 from tests.support.swarm import Node, Town, run_until
 

@@ -17,7 +17,7 @@ from napd.content.digest import CHUNK_BYTES
 from napd.errors import DiskFailed
 from napd.model import DownloadState
 from napd.peer.files.disk import Disk
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from napd.peer.serve.haves import SPACING_S
 from napd.peer.serve.partial_sharing import LINGER_S, TELL_S
 from napd.wire import peer as wire

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from napd.content.digest import CHUNK_BYTES
 from napd.model import ContentId, DownloadState
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from tests.support.memory import MemoryNetwork
 from tests.support.swarm import Node, Town, run_until
 

@@ -15,7 +15,7 @@ from napd.content.digest import CHUNK_BYTES
 from napd.errors import IntegrityFailure, Misuse, NapError
 from napd.model import ContentId, DownloadState
 from napd.peer.fetch.reading import PIECE_BYTES, Reading
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from tests.support.memory import MemoryNetwork
 from tests.support.swarm import Node, Town, run_until
 

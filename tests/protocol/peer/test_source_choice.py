@@ -15,7 +15,7 @@ from napd.model import ContentId, DownloadState
 from napd.net.identity import PublicKey
 from napd.net.link import SecureLink
 from napd.peer.fetch.fetching import FetchSession
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from napd.peer.source_views import source_rows
 from napd.wire import peer as wire
 from tests.support.memory import MemoryDialler, settle

@@ -12,7 +12,7 @@ from attrs import define, field
 from napd.content.digest import CHUNK_BYTES
 from napd.model import ContentId, DownloadState
 from napd.peer.fetch.crew import LACK_S
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from napd.peer.serve.partial_sharing import Parts
 from napd.peer.source_views import source_rows
 from tests.support.memory import MemoryNetwork, QuickClock

@@ -17,7 +17,7 @@ from napd.errors import DiskFailed, NoSpace
 from napd.model import ContentId, DownloadState, Priority
 from napd.peer.files.disk import Disk, FileIdentity
 from napd.peer.files.flushed import FlushedChunks
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from napd.peer.source_views import source_rows
 from tests.support.memory import MemoryNetwork
 from tests.support.swarm import Library, Node, Town, run_until

@@ -15,7 +15,7 @@ from napd.peer.files.bundle import Bundle, Parcel
 from napd.peer.files.disk import Disk
 from napd.peer.files.journal import SCHEMA, Done, Journal
 from napd.peer.files.received import Received
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from tests.support.one_download import Crash, Fuse, JournalWorker, WatchedDisk, now, run
 from tests.support.swarm import manifest_of_bytes
 

@@ -23,7 +23,7 @@ from napd.ops.database import open_database
 from napd.peer.files.disk import FileIdentity
 from napd.peer.files.flushed import FlushedChunks
 from napd.peer.files.journal import SCHEMA, Journal, Kept
-from napd.peer.queue import Item
+from napd.peer.item import Item
 from napd.wire.documents import Problem
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from napd.errors import Misuse, NoSuchThing
 from napd.model import ContentId, DownloadState, Priority
-from napd.peer.queue import MAX_ASIDE, Item, Queue
+from napd.peer.item import Item
+from napd.peer.queue import MAX_ASIDE, Queue
 from napd.wire.documents import Problem
 
 

@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from napd.model import ContentId, DownloadState, Priority
 from napd.peer.files.journal import SCHEMA, Journal
-from napd.peer.queue import Item, Queue, Remembered
+from napd.peer.item import Item, Remembered
+from napd.peer.queue import Queue
 from napd.wire.documents import Problem
 
 QUEUED, ACTIVE, WAITING, PAUSED = (

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from napd.errors import Misuse, NoSuchThing
 from napd.model import ContentId, DownloadState, Priority
-from napd.peer.queue import Item, Queue
+from napd.peer.item import Item
+from napd.peer.queue import Queue
 from napd.peer.selection import MAX_NAMED, content_of_prefix, is_numbers, numbers, select
 from napd.wire.documents import Problem
 
