@@ -1,8 +1,7 @@
-"""The sources of one running download: who is at work, and what is asked of whom.
+"""The sources of one running download: who is at work, how they do, and whether anybody is left.
 
 `recruits` says who is wanted; who fails, waits or crawls makes room for the next. Each source that has admitted us gets
-a lane. `feed` keeps its window full with what the picker gives it; what it was asked for goes to others when it fails,
-refuses or makes us wait.
+a lane, which `feeding` keeps busy; what it was asked for goes to others when it fails, refuses or makes us wait.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ...background import Background
-from ...content.digest import GROUP_CHUNKS
 from ...discovery.interface import Holder, Holders
 from ...errors import SourceFailed
 from ...model import PeerId
@@ -26,24 +24,21 @@ from ..sources.pool import SourcePool
 from ..sources.scoring import Score, score
 from ..sources.source import Source, SourceState
 from ..sources.throughput import crawls
+from .feeding import Feeding
 from .lane import Lane
 from .learning import Learning
 from .recruits import Recruits
-from .swarm import Swarm
+from .standstill import Standstill, StandstillOwner
 
-#: Chunks that may be asked for, being written or not journalled yet: what a crash can cost.
-MAX_UNJOURNALLED = 64
 #: Seconds that a download without any usable source stays active if one is about to be tried again.
 PATIENCE_S = 3.0
 #: Seconds that it stays active when all of its sources have only parts, and none has one that it lacks.
 LACK_S = 10.0
-#: Seconds in which nothing may come before a download gives its active place to another.
-YIELD_S = 2.0
 #: How often it is looked at how each source does.
 LOOK_S = 0.5
 
 
-class CrewOwner(Protocol):
+class CrewOwner(StandstillOwner, Protocol):
     """The download that a crew works for; implemented by `peer.fetch.download`."""
 
     def chunk_came(self, lane: Lane, chunk: int, data: bytes | memoryview) -> None:
@@ -53,12 +48,6 @@ class CrewOwner(Protocol):
     def group_learnt(self, journalled: Deferred[None]) -> None: ...
     def no_source(self) -> None:
         """There is nobody left to ask, and nobody who is about to be tried again."""
-
-    def nothing_comes(self) -> None:
-        """All its sources make it wait; told again and again while that is so."""
-
-    def something_comes(self) -> None:
-        """The contrary; told once."""
 
 
 class Conduct(Protocol):
@@ -109,17 +98,19 @@ class Crew:
             is_banned=partial(conduct.is_banned, item),
             is_over=lambda: self.over,
         )
-        #: Whether it is offered to everyone, so that others who fetch it may serve it, too.
-        self._everyone = False
         self._learning = Learning(self, item.content, received, background)
+        self._feeding = Feeding(
+            owner=self,
+            lanes=self.lanes,
+            recruits=self._recruits,
+            learning=self._learning,
+            received=received,
+            # Drawn by lot.
+            seed=int(item.transfer, 16),
+        )
         self._look: IDelayedCall | None = None
-        #: Whose chance is the transfer's, which is drawn by lot.
-        self._swarm = Swarm(int(item.transfer, 16))
         self._lacking_since: float | None = None
-        self._moved_at = clock.seconds()
-        self._stuck = False
-        #: How many chunks may be asked for yet; counted whenever lanes are fed, not for each of them.
-        self._free = 0
+        self._standstill = Standstill(clock, owner)
 
     def let_go(self) -> None:
         """Leave all sources; nothing is asked for from here on."""
@@ -140,7 +131,7 @@ class Crew:
         """These hold the content now."""
         if self._look is None:
             self._look = self._clock.callLater(LOOK_S, self._look_at_all)
-        self._everyone = found is not None and found.everyone
+        self._feeding.everyone = found is not None and found.everyone
         holders = () if found is None else found.holders
         self._recruits.holders = {holder.peer: holder for holder in holders if holder.addresses}
         if found is not None and not self._received.has_outline:
@@ -165,9 +156,9 @@ class Crew:
         self.lanes[source.peer] = lane
         self.emit("download.source_added", lane)
         if self._recruits.was_awaited(source.peer):
-            self.feed_all()
+            self._feeding.feed_all()
         else:
-            self.feed(lane)
+            self._feeding.feed(lane)
 
     def source_lost(self, source: Source, failure: SourceFailed) -> None:
         lane = self.lanes.pop(source.peer, None)
@@ -178,7 +169,7 @@ class Crew:
             # It was kept for its link alone.
             self._recruits.dismiss(source)
         self._recruits.enlist()
-        self.feed_all()
+        self._feeding.feed_all()
         self.judge()
 
     def lane_failed(self, lane: Lane, failure: SourceFailed) -> None:
@@ -193,7 +184,7 @@ class Crew:
         self._sources.freed(lane.source)
         self.emit("download.source_lost", lane, failure.message, code=failure.code)
         self._recruits.enlist()
-        self.feed_all()
+        self._feeding.feed_all()
         self.judge()
 
     def judge(self) -> None:
@@ -226,7 +217,7 @@ class Crew:
 
     def _stop(self, lane: Lane) -> None:
         lane.stop()
-        self._swarm.leave(lane)
+        self._feeding.left(lane)
 
     def _now_whole(self, holder: Holder) -> None:
         """The index knows first that it has all of it by now."""
@@ -252,22 +243,13 @@ class Crew:
             if source.state is SourceState.READY:
                 # Perhaps there is room for one more download by now.
                 self.source_ready(source)
-        self.feed_all()
+        self._feeding.feed_all()
         self.judge()
         self._watch_for_standstill()
 
     def _watch_for_standstill(self) -> None:
-        """All sources make us wait: others may have our active place meanwhile, while we keep ours in their lines."""
-        now = self._clock.seconds()
         waits = all(lane.waits for lane in self.lanes.values()) and not self._recruits.any_is_connecting()
-        if not waits or self.over:
-            self._moved_at = now
-            if self._stuck:
-                self._stuck = False
-                self._owner.something_comes()
-        elif now - self._moved_at >= YIELD_S:
-            self._stuck = True
-            self._owner.nothing_comes()
+        self._standstill.look(waits and not self.over)
 
     def _score(self, lane: Lane) -> Score:
         facts = self._sources.facts(lane.source.peer)
@@ -284,94 +266,26 @@ class Crew:
             if lane.crawling and not crawled:
                 lane.trim()
 
-    # --- Asking ----------------------------------------------------------------------------------
+    # --- For the download ------------------------------------------------------------------------
 
     def feed_all(self) -> None:
-        """The best first."""
-        self._free = self._count_free()
-        for lane in sorted(self.lanes.values(), key=lambda lane: -lane.score):
-            self._feed(lane)
-
-    def feed(self, lane: Lane) -> None:
-        self._free = self._count_free()
-        self._feed(lane)
-
-    def _feed(self, lane: Lane) -> None:
-        """Keep the lane's window full, within what may be unjournalled."""
-        if self.over or self.lanes.get(lane.source.peer) is not lane or self._recruits.favourite_is_awaited():
-            return
-        if not self._received.has_outline:
-            self._learning.learn_outline(lane, self.lanes.values())
-            return
-        if lane.partial and not self._watch(lane):
-            return
-        lane.shared_out = self._is_shared_out(lane)
-        while lane.room and self._free > 0:
-            below, group = self._received.digests_known_below()
-            if group is not None and (not lane.partial or self._swarm.of(lane, group)):
-                self._learning.learn_group(lane, group, self.lanes.values())
-            before = lane.in_flight
-            if lane.ask(self._received.picker, below, self._free, self._swarm):
-                self._free -= lane.in_flight - before
-            elif self._relieve(lane):
-                self._free = self._count_free()
-            else:
-                return
-        if not lane.in_flight and self._free <= 0:
-            lane.be_sated(True)
-
-    def _is_shared_out(self, lane: Lane) -> bool:
-        """Whether one that has all should choose what it sends first; at the very beginning there may be others too."""
-        if lane.partial or self._received.picker.sequential:
-            return False
-        return bool(self._swarm) or (not lane.served and self._everyone)
-
-    def _relieve(self, lane: Lane) -> bool:
-        """Whether this source, which has only parts, can be asked for what was asked of one that has all."""
-        if not lane.partial or not lane.has_room(self._received.picker):
-            return False
-        return any(self._give_up(other, lane) for other in list(self.lanes.values()) if not other.partial)
-
-    def _give_up(self, other: Lane, lane: Lane) -> bool:
-        """One that has all gives up, before it has begun to send it, what this one would send sooner: one chunk."""
-        for chunk in self._received.picker.asked_of(other):
-            group, place = divmod(chunk, GROUP_CHUNKS)
-            there = self._swarm.of(lane, group) >> place & 1
-            if there and other.eta_s(chunk) > lane.next_eta_s and other.give_up(chunk):
-                return True
-        return False
-
-    def _watch(self, lane: Lane) -> bool:
-        """Whether a source that has only parts tells which."""
-        if not lane.watch():
-            self.lane_failed(lane, SourceFailed("it cannot tell which parts it has", code="refused"))
-            return False
-        if not self._swarm:
-            # Until now it seemed that nobody else fetches it: all began with the same chunks.
-            for other in list(self.lanes.values()):
-                other.trim()
-        self._swarm.join(lane)
-        return True
-
-    def _count_free(self, but: Lane | None = None) -> int:
-        """How many chunks may be asked for now; those that this lane was asked for do not count."""
-        moving = (lane for lane in self.lanes.values() if lane is not but and not lane.waits)
-        return MAX_UNJOURNALLED - sum(lane.in_flight for lane in moving) - self._received.unjournalled
+        """There is room for more, or something more to ask for."""
+        self._feeding.feed_all()
 
     def size_claim_was_wrong(self) -> None:
         """What should have been the only chunk may be the first of many: look at the outline before blaming anybody."""
         self._learning.size_claim = None
-        self.feed_all()
+        self._feeding.feed_all()
 
     # --- LearningOwner ---------------------------------------------------------------------------
 
     def outline_learnt(self, journalled: Deferred[None]) -> None:
         self._owner.outline_learnt(journalled)
-        self.feed_all()
+        self._feeding.feed_all()
 
     def group_learnt(self, journalled: Deferred[None]) -> None:
         self._owner.group_learnt(journalled)
-        self.feed_all()
+        self._feeding.feed_all()
 
     # --- LaneOwner -------------------------------------------------------------------------------
 
@@ -380,32 +294,25 @@ class Crew:
         return self._item.priority.rank
 
     def room_for(self, lane: Lane) -> int:
-        return self._count_free(but=lane)
+        return self._feeding.room_for(lane)
 
     def chunk_came(self, lane: Lane, chunk: int, data: bytes | memoryview) -> None:
         self._owner.chunk_came(lane, chunk, data)
-        self.feed(lane)
+        self._feeding.feed(lane)
 
     def lane_moved(self, lane: Lane) -> None:
-        self.feed_all()
-        if self._stuck:
+        self._feeding.feed_all()
+        if self._standstill.told:
             self._watch_for_standstill()
 
     def have_told(self, lane: Lane, group: int, bits: int) -> None:
-        if group >= self._received.manifest.outline.groups:
-            return
-        self._swarm.tell(lane, group, bits)
-        lane.parts = self._swarm.count(lane)
-        self.feed(lane)
+        self._feeding.have_told(lane, group, bits)
 
     def lacked(self, lane: Lane, chunk: int) -> None:
-        group, place = divmod(chunk, GROUP_CHUNKS)
-        self._swarm.tell(lane, group, self._swarm.of(lane, group) & ~(1 << place))
+        self._feeding.lacked(lane, chunk)
 
     def whole_told(self, lane: Lane) -> None:
-        lane.is_whole()
-        self._swarm.leave(lane)
-        self.feed(lane)
+        self._feeding.whole_told(lane)
 
     def chunk_good(self, lane: Lane, chunk: int) -> None:
         """It was checked and written; whoever else was asked for it need not send it."""
@@ -433,7 +340,7 @@ class Crew:
             self._conduct.ban(self._item, peer, failure)
         elif current:
             lane.reject(chunk)
-            self.feed_all()
+            self._feeding.feed_all()
         # The lane may have gone already, with this chunk the last that was still being looked at.
         self.judge()
 

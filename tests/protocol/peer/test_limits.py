@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 
 from napd.content.digest import CHUNK_BYTES
 from napd.model import DownloadState
-from napd.peer.fetch.crew import MAX_UNJOURNALLED
+from napd.peer.fetch.feeding import MAX_UNJOURNALLED
 from napd.peer.item import Item
 from napd.wire.peer import MAX_OUTSTANDING
 from tests.support.memory import MemoryNetwork
