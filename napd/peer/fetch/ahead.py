@@ -8,19 +8,18 @@ queue that is no difference: each still becomes active in its turn, and then don
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ...background import Background
 from ...content.digest import CHUNK_BYTES
 from ...discovery.interface import Holder, Holders
-from ...errors import NapError, SourceFailed
-from ...model import DownloadState, PeerId
-from ..files.bundle import MAX_FILES, Bundle, Parcel
+from ...errors import SourceFailed
+from ...model import DownloadState
+from ..files.bundle import Parcel
 from ..files.disk import Disk
 from ..files.journal import Journal
 from ..item import Item
@@ -31,11 +30,8 @@ from ..sources.source import Source, SourceState
 from .crew import LOOK_S, PATIENCE_S, Conduct
 from .flows import STUCK, WAITING_REQUESTS, Asked, Flow, Flows
 from .incoming import held_bytes
+from .landing import Landing, LandingOwner
 
-#: Bundles at work at a time: one is written and synced while the one before it gets its names; and how many files must
-#: have come for the second.
-MAX_FLIGHTS = 2
-OVERLAP_FILES = 64
 #: Memory for what was asked for, or is here and not in a file yet.
 MAX_HELD_BYTES = 32 << 20
 #: Downloads of the queue that are looked at, from its beginning.
@@ -46,48 +42,11 @@ MAX_PASSED_OVER = 64
 ANSWER_S = 3.0
 
 
-class AheadOwner(Conduct, Protocol):
+class AheadOwner(LandingOwner, Conduct, Protocol):
     """Whose downloads these are; implemented by `peer.fetch.turns`."""
 
-    limit: int
-
     def received(self, size: int) -> None: ...
-    def may_land(self, item: Item) -> bool:
-        """Whether it may get its name now."""
-
-    async def landed(self, parcels: Sequence[Parcel]) -> None:
-        """These have their names; returns when they are done. In the order of the queue."""
-
-    def goes_alone(self, item: Item) -> None:
-        """From now on it is an ordinary download."""
-
     def no_source(self, item: Item) -> None: ...
-    def wrong(self, item: Item, peer: PeerId, failure: SourceFailed) -> None:
-        """It is not what its content id says: that is charged to its source."""
-
-    def reschedule(self) -> None: ...
-
-
-@define(eq=False)
-class _Flight:
-    """A bundle that is being written and named."""
-
-    parcels: Sequence[Parcel]
-    _over: bool = False
-    _waiting: list[Deferred[None]] = field(factory=list)
-
-    async def ended(self) -> None:
-        """Returns when it has ended; may be waited for by several."""
-        if not self._over:
-            over: Deferred[None] = Deferred(self._waiting.remove)
-            self._waiting.append(over)
-            await over
-
-    def end(self) -> None:
-        self._over = True
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(None)
 
 
 class Ahead:
@@ -114,20 +73,16 @@ class Ahead:
         self._queue = queue
         self._prospects = prospects
         self._sources = sources
-        self._journal = journal
-        self._disk = disk
-        self._run = run
-        self._background = background
+        self._landing = Landing(
+            owner=owner, sources=sources, journal=journal, disk=disk, run=run, background=background
+        )
         self._flows = Flows(clock, sources, self)
         # In the order of the queue: all that could land, and what of it is to be asked for.
         self._line: list[Item] = []
         self._plan: deque[Item] = deque()
-        # By the id of the download: where it is at present.
+        # By the id of the download; and the memory that the answers will take up.
         self._asked: dict[int, Asked] = {}
-        self._came: dict[int, Parcel] = {}
-        self._landing: dict[int, _Flight] = {}
-        self._flights: list[_Flight] = []
-        self._held_bytes = 0
+        self._asked_bytes = 0
         self._unanswered: dict[int, IDelayedCall] = {}
         self._soon: IDelayedCall | None = None
         self._look: IDelayedCall | None = None
@@ -142,7 +97,7 @@ class Ahead:
 
     def hopeless(self, item: Item) -> bool:
         """Whether nobody can be asked for it now, and nobody is about to be tried."""
-        if item.id in self._asked or item.id in self._came or item.id in self._landing:
+        if self._has(item):
             return False
         found = self._prospects.holders(item.content)
         return found is not None and not any(self._promises(item, holder) for holder in found.holders)
@@ -173,24 +128,20 @@ class Ahead:
         wanted = {item.id for item in self._line}
         for asked in [asked for asked in self._asked.values() if asked.item.id not in wanted]:
             self._withdraw(asked)
-        for parcel in [parcel for parcel in self._came.values() if parcel.item.id not in wanted]:
-            del self._came[parcel.item.id]
-            self._held_bytes -= held_bytes(len(parcel.data))
-        here = self._asked.keys() | self._came.keys() | self._landing.keys()
-        self._plan = deque(item for item in self._line if item.id not in here and self.takes(item))
+        self._landing.keep_only(self._line)
+        self._plan = deque(item for item in self._line if self.takes(item) and not self._has(item))
         self._make_way()
         for item in self._plan:
             if item.state is DownloadState.ACTIVE and self.hopeless(item):
                 self._clock.callLater(0, self._give_up, item)
         self._ask()
-        self._land()
-        if not (self._plan or self._asked or self._came or self._landing):
+        self._landing.begin(self._line)
+        if not (self._plan or self._asked or self._landing):
             self._flows.leave_all()
 
     async def settled(self, item: Item) -> None:
         """Returns when no file of this download is at work."""
-        while (flight := self._landing.get(item.id)) is not None:
-            await flight.ended()
+        await self._landing.settled(item)
 
     async def stop(self) -> None:
         """Ask for nothing more; returns when what is being written has ended."""
@@ -202,9 +153,17 @@ class Ahead:
             timer.cancel()
         for asked in list(self._asked.values()):
             self._withdraw(asked)
-        while self._flights:
-            await self._flights[-1].ended()
+        await self._landing.all_settled()
         self._flows.leave_all()
+
+    def _has(self, item: Item) -> bool:
+        """Whether it was asked for, or has come."""
+        return item.id in self._asked or item in self._landing
+
+    @property
+    def _held_bytes(self) -> int:
+        """The memory for what was asked for, or is here and not in a file yet."""
+        return self._asked_bytes + self._landing.held_bytes
 
     # --- The line --------------------------------------------------------------------------------
 
@@ -267,7 +226,7 @@ class Ahead:
             self.review()
         else:
             self._ask()
-            self._land()
+            self._landing.begin(self._line)
 
     # --- Asking ----------------------------------------------------------------------------------
 
@@ -301,7 +260,7 @@ class Ahead:
             return
         asked = self._asked[item.id] = Asked(self, item, flow, size)
         flow.add(asked, self._clock.seconds())
-        self._held_bytes += held_bytes(size)
+        self._asked_bytes += held_bytes(size)
         asked.request = session.requests.get(item.content, 0, 1, item.transfer, asked, item.priority.rank)
 
     def _look_at_all(self) -> None:
@@ -326,7 +285,7 @@ class Ahead:
     def _forget(self, asked: Asked) -> None:
         del self._asked[asked.item.id]
         asked.flow.remove(asked, self._clock.seconds())
-        self._held_bytes -= held_bytes(asked.size)
+        self._asked_bytes -= held_bytes(asked.size)
 
     # --- What comes ------------------------------------------------------------------------------
 
@@ -339,8 +298,7 @@ class Ahead:
         flow.widen(size, self._clock.seconds())
         self._owner.received(size)
         item.bytes_received += size
-        self._came[item.id] = Parcel(item, data, flow.source.peer)
-        self._held_bytes += held_bytes(size)
+        self._landing.came(Parcel(item, data, flow.source.peer))
         self._act_soon()
 
     def refused(self, asked: Asked, failure: SourceFailed) -> None:
@@ -371,72 +329,3 @@ class Ahead:
     def source_lost(self, source: Source, failure: SourceFailed) -> None:
         """What it was asked for was told apart (`refused`)."""
         self._review_soon()
-
-    # --- Landing ---------------------------------------------------------------------------------
-
-    def _land(self) -> None:
-        """Begin to write what has come, unless that is better done with what comes while others are written."""
-        worth_it = len(self._came) >= OVERLAP_FILES if self._flights else bool(self._came)
-        if not worth_it or len(self._flights) >= MAX_FLIGHTS or self._stopped:
-            return
-        parcels = self._may_land()
-        if parcels:
-            for parcel in parcels:
-                del self._came[parcel.item.id]
-            before = self._flights[-1] if self._flights else None
-            flight = _Flight(parcels)
-            self._flights.append(flight)
-            self._landing.update((parcel.item.id, flight) for parcel in parcels)
-            self._background.start("landing small downloads", self._land_bundle(flight, before))
-
-    def _may_land(self) -> list[Parcel]:
-        """Those that could be active once the ones before them are done."""
-        parcels: list[Parcel] = []
-        before = 0
-        for item in self._line:
-            parcel = self._came.get(item.id)
-            if parcel is not None:
-                if not self._owner.may_land(item):
-                    continue
-                parcels.append(parcel)
-                if len(parcels) == MAX_FILES:
-                    break
-            elif item.runnable and item.id not in self._landing:
-                before += 1
-                if before >= self._owner.limit:
-                    break
-        return parcels
-
-    async def _land_bundle(self, flight: _Flight, before: _Flight | None) -> None:
-        bundle = Bundle(flight.parcels, self._disk, self._journal, self._run)
-        try:
-            landed = await bundle.land(lambda item: item.runnable, None if before is None else before.ended)
-            if landed:
-                await self._owner.landed(landed)
-        except NapError:
-            # Each meets the disk on its own, and says what is wrong with it; what has its name already is found.
-            for parcel in flight.parcels:
-                self._owner.goes_alone(parcel.item)
-        else:
-            for parcel in flight.parcels:
-                self._judge(parcel)
-        finally:
-            for parcel in flight.parcels:
-                self._held_bytes -= held_bytes(len(parcel.data))
-                del self._landing[parcel.item.id]
-            self._flights.remove(flight)
-            flight.end()
-        self._owner.reschedule()
-
-    def _judge(self, parcel: Parcel) -> None:
-        source = self._sources.source(parcel.source)
-        if parcel.partial is not None:
-            # If it was not wanted any more, its partial file is there.
-            parcel.item.new = False
-        if parcel.verified:
-            if source is not None:
-                self._sources.served(source)
-        elif parcel.may_be_longer:
-            self._owner.goes_alone(parcel.item)
-        else:
-            self._owner.wrong(parcel.item, parcel.source, SourceFailed("it sent a wrong chunk", code="integrity"))
