@@ -1,7 +1,7 @@
 """The queue: which downloads there are, in which state, and in what order they run. Pure.
 
 Order is (priority, place). The active are the first N runnable in that order. The queue decides nothing about sources
-or bytes; `peer.fetch.turns` acts on what `schedule` says and writes every change to the journal.
+or bytes; `peer.fetch.scheduler` acts on what `schedule` says and writes every change to the journal.
 """
 
 from __future__ import annotations

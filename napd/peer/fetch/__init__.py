@@ -1,1 +1,1 @@
-"""The downloading side: the queue's commands and turns, running downloads, and the fetching end of peer links."""
+"""The downloading side: the queue's commands, which downloads run, their sources, the fetching end of peer links."""

@@ -43,7 +43,7 @@ ANSWER_S = 3.0
 
 
 class AheadOwner(LandingOwner, Conduct, Protocol):
-    """Whose downloads these are; implemented by `peer.fetch.turns`."""
+    """Whose downloads these are; implemented by `peer.fetch.scheduler`."""
 
     def received(self, size: int) -> None: ...
     def no_source(self, item: Item) -> None: ...

@@ -51,7 +51,7 @@ class CrewOwner(StandstillOwner, Protocol):
 
 
 class Conduct(Protocol):
-    """How sources have behaved; implemented by `peer.fetch.turns`."""
+    """How sources have behaved; implemented by `peer.fetch.scheduler`."""
 
     def ban(self, item: Item, peer: PeerId, failure: SourceFailed) -> None:
         """This peer is not asked for this content again for a while."""

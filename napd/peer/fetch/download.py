@@ -36,7 +36,7 @@ ANSWER_S = 3.0
 
 
 class DownloadOwner(Conduct, Protocol):
-    """Who runs downloads; implemented by `peer.fetch.turns`. Exactly one of the last three is called, once."""
+    """Who runs downloads; implemented by `peer.fetch.scheduler`. Exactly one of the last three is called, once."""
 
     def outline_known(self, item: Item) -> None: ...
     def chunk_stored(self, item: Item) -> None:

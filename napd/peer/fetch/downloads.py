@@ -1,7 +1,7 @@
 """All downloads, as those who ask of them see them: what can be told to them, and what can be seen.
 
-Every change is made in the queue first and is journalled before the caller hears of it. `Turns.reschedule` then makes
-the running ones the first that can run.
+Every change is made in the queue first and is journalled before the caller hears of it. `Scheduler.reschedule` then
+makes the running ones the first that can run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from ..sources.pool import SourcePool
 from .download import Download
 from .record import Record
 from .runs import Runs
-from .turns import Turns
+from .scheduler import Scheduler
+from .seeking import Seeking
 
 
 @frozen
@@ -99,7 +100,7 @@ class Downloads:
             background=background,
             sharing=sharing,
         )
-        self._turns = Turns(
+        self._scheduler = Scheduler(
             clock=clock,
             rng=rng,
             record=self._record,
@@ -111,26 +112,27 @@ class Downloads:
             background=background,
             limit=limit,
         )
+        self._seeking = self._scheduler.seeking
 
     @property
-    def seeker(self) -> Turns:
+    def seeker(self) -> Seeking:
         """Whom discovery tells what changes outside."""
-        return self._turns
+        return self._seeking
 
     # --- Starting and stopping -------------------------------------------------------------------
 
     def start(self) -> None:
-        self._turns.start()
+        self._scheduler.start()
         kept = sum(item.bytes_done > 0 for item in self.queue)
         if len(self.queue):
             self._events.emit("queue.recovered", downloads=len(self.queue), kept=kept)
         ended = [item for item in self.queue if item.state in (DownloadState.DONE, DownloadState.CANCELLED)]
         self._background.start("removing left-over partial data", self._runs.remove_left_over(ended))
-        self._turns.reschedule()
+        self._scheduler.reschedule()
 
     async def stop(self) -> None:
         """Everything that was verified is journalled when this returns."""
-        await self._turns.stop()
+        await self._scheduler.stop()
         await self._record.save(list(self.queue))
 
     # --- Commands --------------------------------------------------------------------------------
@@ -162,7 +164,7 @@ class Downloads:
                     priority=priority or Priority.NORMAL,
                     now=self._now(),
                 )
-                self._turns.recall([item])
+                self._seeking.recall([item])
                 added.append(item)
                 new.append(item)
             elif item.id in gone and item.state is DownloadState.DONE:
@@ -177,11 +179,11 @@ class Downloads:
                 self._stream(item)
             items.append(item)
         # None of them starts before it is said that it is queued.
-        with self._turns.held():
+        with self._scheduler.held():
             await self._settle(before, items, added)
             for item in new:
-                self._turns.pardon(item)
-            self._turns.seek(new)
+                self._seeking.pardon(item)
+            self._seeking.seek(new)
             for item in new:
                 self._record.emit(
                     "download.queued", item, content=item.content, name=item.name, priority=item.priority.value
@@ -201,9 +203,9 @@ class Downloads:
 
     async def pause(self, items: Iterable[Item]) -> None:
         chosen = list(items)
-        with self._turns.stilled(chosen):
+        with self._scheduler.stilled(chosen):
             # What has its name already is done, and not paused.
-            await self._turns.settled(chosen)
+            await self._scheduler.settled(chosen)
             for item in await self._change(chosen, self.queue.pause):
                 self._record.emit("download.paused", item)
 
@@ -214,22 +216,22 @@ class Downloads:
     async def retry(self, items: Iterable[Item]) -> None:
         chosen = list(items)
         for item in chosen:
-            self._turns.pardon(item)
+            self._seeking.pardon(item)
         for item in await self._change(chosen, self.queue.retry):
             self._record.emit("download.resumed", item)
 
     async def cancel(self, items: Iterable[Item]) -> None:
         """The partial data is gone when this returns."""
         chosen = list(items)
-        with self._turns.stilled(chosen):
-            await self._turns.settled(chosen)
+        with self._scheduler.stilled(chosen):
+            await self._scheduler.settled(chosen)
             changed = await self._change(chosen, partial(self.queue.cancel, now=self._now()))
             for item in changed:
-                self._turns.stop_run(item)
+                self._scheduler.stop_run(item)
             for item in changed:
                 # Somebody may want one of them again meanwhile.
                 if item.state is DownloadState.CANCELLED:
-                    await self._turns.remove_partial(item)
+                    await self._scheduler.remove_partial(item)
         cancelled = [item for item in changed if item.state is DownloadState.CANCELLED]
         for item in cancelled:
             item.bytes_done = 0
@@ -251,7 +253,7 @@ class Downloads:
         """Forget ended ones; what a failed one had received goes first."""
         gone = [item for item in self.queue if item.state.ended]
         for item in gone:
-            await self._turns.remove_partial(item)
+            await self._scheduler.remove_partial(item)
         # Afterwards nobody would know whose it was.
         await self._runs.remove_left_over(gone)
         await self._runs.settle_removals(gone)
@@ -260,14 +262,14 @@ class Downloads:
         await self._journal.forget(gone)
         self.queue.forget(item for item in gone if item.state.ended)
         for item in gone:
-            self._turns.forget(item)
+            self._seeking.forget(item)
         self._record.tell_watchers()
         return gone
 
     def set_limit(self, limit: int) -> None:
         """Once it is journalled."""
-        self._turns.limit = limit
-        self._turns.reschedule()
+        self._scheduler.limit = limit
+        self._scheduler.reschedule()
 
     async def stream(self, item: Item) -> None:
         """Somebody reads it while it comes."""
@@ -282,7 +284,7 @@ class Downloads:
 
     @property
     def limit(self) -> int:
-        return self._turns.limit
+        return self._scheduler.limit
 
     async def _change(self, items: Iterable[Item], change: Callable[[Item], bool]) -> list[Item]:
         """Change these in the queue and in the journal, or in neither; then act upon it. Returns those that changed."""
@@ -290,8 +292,8 @@ class Downloads:
         before = Remembered.of(chosen)
         changed = [item for item in chosen if change(item)]
         await self._settle(before, changed)
-        self._turns.seek(changed)
-        self._turns.reschedule()
+        self._seeking.seek(changed)
+        self._scheduler.reschedule()
         return changed
 
     async def _settle(self, before: Remembered, changed: Sequence[Item], added: Sequence[Item] = ()) -> None:
@@ -303,13 +305,13 @@ class Downloads:
         if not changed:
             return
         after = Remembered.of(changed)
-        with self._turns.held():
+        with self._scheduler.held():
             try:
                 await self._record.save(changed, self.queue.next_id if added else None)
             except NapError:
                 self.queue.forget(item for item in added if item.state is DownloadState.QUEUED)
                 for item in self.queue.take_back(before, after):
-                    self._turns.taken_back(item)
+                    self._scheduler.taken_back(item)
                 raise
 
     # --- Looking ---------------------------------------------------------------------------------
@@ -321,30 +323,30 @@ class Downloads:
         """Fires when discovery has said who holds these, or cannot be asked."""
         if self._discovery.status().state is not LinkState.ONLINE:
             return succeed(None)
-        return self._turns.prospects.answered(item.content for item in items)
+        return self._seeking.prospects.answered(item.content for item in items)
 
     def holders(self, item: Item) -> Holders | None:
-        return self._turns.prospects.holders(item.content)
+        return self._seeking.prospects.holders(item.content)
 
     def ban_code(self, item: Item, peer: PeerId) -> str | None:
-        return self._turns.prospects.ban_code(item.content, peer)
+        return self._seeking.prospects.ban_code(item.content, peer)
 
     def ban_left_s(self, item: Item, peer: PeerId) -> float:
-        return self._turns.prospects.ban_left_s(item.content, peer)
+        return self._seeking.prospects.ban_left_s(item.content, peer)
 
     def parole_left(self, item: Item, peer: PeerId) -> int:
-        return self._turns.prospects.standings.parole_left(item.content, peer)
+        return self._seeking.prospects.standings.parole_left(item.content, peer)
 
     def retry_in_s(self, item: Item) -> float | None:
         """Seconds until a waiting download is looked at again, if nothing happens before."""
-        return self._turns.retry_in_s(item)
+        return self._seeking.retry_in_s(item)
 
     def holds_from(self, item: Item, user: str) -> bool:
         """Whether this user is, or was in this run of the daemon, among its sources: what ``@user`` selects by."""
-        return self._turns.holds_from(item, user)
+        return self._seeking.holds_from(item, user)
 
     def bytes_per_s(self) -> float:
-        return self._turns.bytes_per_s()
+        return self._scheduler.bytes_per_s()
 
     def watch(self, told: Callable[[], None]) -> Callable[[], None]:
         """Call `told` after every change of a state; the returned function ends that."""
@@ -364,7 +366,7 @@ class Downloads:
 
     def watch_bytes(self, item: Item, told: Callable[[], None]) -> Callable[[], None]:
         """Call `told` after each of its chunks and each change of a state; the returned function ends that."""
-        endings = self._turns.watch_chunks(item, told), self._record.watch(told)
+        endings = self._scheduler.watch_chunks(item, told), self._record.watch(told)
 
         def end() -> None:
             for ending in endings:

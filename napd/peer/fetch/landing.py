@@ -25,7 +25,7 @@ OVERLAP_FILES = 64
 
 
 class LandingOwner(Protocol):
-    """Whose downloads these are; implemented by `peer.fetch.turns`."""
+    """Whose downloads these are; implemented by `peer.fetch.scheduler`."""
 
     limit: int
 

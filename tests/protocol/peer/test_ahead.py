@@ -326,7 +326,7 @@ def test_a_download_that_leaves_a_source_does_not_reset_what_small_ones_know_of_
     pair.ada.uploads.turns.set_limit(0)
     pair.get(*pair.leaves(20))
     run_until(pair.clock, lambda: pair.ada.uploads.totals().queued > 0)
-    ahead = pair.bob.downloads._turns._ahead  # type: ignore[attr-defined]
+    ahead = pair.bob.downloads._scheduler._ahead  # type: ignore[attr-defined]
     (flow,) = ahead._flows
     run_until(pair.clock, lambda: flow.waiting)
     pair.bob.sources.freed(flow.source)
@@ -350,7 +350,7 @@ def test_a_file_system_that_makes_nameless_files_and_cannot_name_them(pair: Pair
 
 
 def flows_of(pair: Pair) -> Flows:
-    return pair.bob.downloads._turns._ahead._flows  # type: ignore[attr-defined, no-any-return]
+    return pair.bob.downloads._scheduler._ahead._flows  # type: ignore[attr-defined, no-any-return]
 
 
 def most_flows(pair: Pair, items: list[Item], look: Callable[[Flow], bool] = lambda flow: True) -> int:

@@ -160,7 +160,7 @@ def test_a_reader_that_goes_away_leaves_nothing_open(pair: tuple[Node, Node, Con
     reader.reading.stop()
     reader.until_over()
     assert reader.ended
-    assert not bob.downloads.seeker._readers
+    assert not bob.downloads._scheduler._readers
 
 
 def test_the_claimed_size_is_no_end(pair: tuple[Node, Node, ContentId]) -> None:

@@ -222,7 +222,7 @@ def test_a_busy_source_that_says_for_how_long_is_shown_with_the_longest_wait_tha
     (item,) = bob.get(content)
     swarm.until(lambda: item.bytes_received > 0)
     busy = SourceFailed("not now", code="busy", retry_after_s=280.0)
-    bob.downloads.seeker.ban(item, nodes["ada"].key.id, busy)
+    bob.downloads.seeker.prospects.ban(item.content, nodes["ada"].key.id, busy)
 
     (row,) = source_rows(bob.downloads, bob.sources, item, swarm.clock.seconds())
     assert (row.state, row.retry_in_s, row.longest_wait_s) == ("banned", 280.0, 3600.0)

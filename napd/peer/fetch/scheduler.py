@@ -1,8 +1,8 @@
-"""Which downloads run: the first that can. Told by the runs, the sources and discovery how it goes."""
+"""Which downloads run: the first that can. Told by the runs, by what is fetched ahead and by seeking how it goes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Any
@@ -21,21 +21,18 @@ from ..files.received import EMPTY_CONTENT
 from ..item import Item
 from ..rates import RateMeter
 from ..sources.pool import SourcePool
-from ..sources.prospects import Prospects
 from .ahead import Ahead
 from .publishing import Publishing
 from .record import Record
-from .retries import Retries
 from .runs import Runs
+from .seeking import Seeking
 
 #: States of the way to the index in which an answer may still come.
 _MAY_ANSWER = (LinkState.ONLINE, LinkState.CONNECTING)
-#: States in which nobody looks for a download's content.
-_IDLE = (DownloadState.PAUSED, DownloadState.DONE, DownloadState.FAILED, DownloadState.CANCELLED)
 
 
-class Turns:
-    """A `DownloadOwner` and `AheadOwner`, and the `Seeker` that discovery tells.
+class Scheduler:
+    """A `DownloadOwner`, `AheadOwner` and `SeekingOwner`.
 
     :param run: runs a function on a disk thread.
     :param limit: how many downloads may be active.
@@ -56,7 +53,10 @@ class Turns:
         limit: int,
     ) -> None:
         self.limit = limit
-        self.prospects = Prospects(clock, discovery)
+        self.seeking = Seeking(
+            owner=self, clock=clock, rng=rng, record=record, runs=runs, sources=sources, discovery=discovery
+        )
+        self._prospects = self.seeking.prospects
         self._clock = clock
         self._record = record
         self._queue = record.queue
@@ -64,13 +64,12 @@ class Turns:
         self._sources = sources
         self._discovery = discovery
         self._background = background
-        self._retries = Retries(clock, rng, self._retry)
         self._publishing = Publishing(clock)
         self._ahead = Ahead(
             clock=clock,
             owner=self,
             queue=record.queue,
-            prospects=self.prospects,
+            prospects=self._prospects,
             sources=sources,
             journal=record.journal,
             disk=disk,
@@ -79,7 +78,6 @@ class Turns:
         )
         self._readers: dict[int, list[Callable[[], None]]] = {}
         self._started_at: dict[int, float] = {}
-        self._served_by: dict[int, set[str]] = {}
         self._conclusions: set[Deferred[None]] = set()
         self._meter = RateMeter()
         self._on = False
@@ -88,12 +86,12 @@ class Turns:
 
     def start(self) -> None:
         self._on = True
-        self.seek(self._queue)
+        self.seeking.seek(self._queue)
 
     async def stop(self) -> None:
         """Everything that was verified is journalled when this returns."""
         self._on = False
-        self._retries.stop()
+        self.seeking.stop()
         await self._ahead.stop()
         await self._runs.stop_all()
         for concluding in list(self._conclusions):
@@ -156,15 +154,15 @@ class Turns:
             self._queue.activate(item)
             self._record.emit("download.returned", item)
             return
-        self.prospects.seek_now(item.content)
-        found = self.prospects.holders(item.content)
+        self._prospects.seek_now(item.content)
+        found = self._prospects.holders(item.content)
         hopeless = found is not None or self._discovery.status().state not in _MAY_ANSWER
         needs_source = item.content != EMPTY_CONTENT and not item.complete
-        usable = self.prospects.usable(item.content)
+        usable = self._prospects.usable(item.content)
         ahead = needs_source and self._ahead.takes(item)
         if hopeless and needs_source and (not usable or (ahead and self._ahead.hopeless(item))):
             # Without a source it would only hold a place.
-            self._wait_for_source(item, answered=found is not None)
+            self.seeking.wait_for_source(item, answered=found is not None)
             return
         self._activate(item)
         if ahead:
@@ -173,7 +171,7 @@ class Turns:
             self._run(item)
 
     def _activate(self, item: Item) -> None:
-        found = self.prospects.holders(item.content)
+        found = self._prospects.holders(item.content)
         self._queue.activate(item)
         self._started_at.setdefault(item.id, self._record.now())
         sources = 0 if found is None else len(found.holders)
@@ -181,14 +179,7 @@ class Turns:
 
     def _run(self, item: Item) -> None:
         item.bare = False
-        self._runs.start(item, self, lambda: self.prospects.holders(item.content))
-
-    def _wait_for_source(self, item: Item, *, answered: bool) -> None:
-        self._queue.no_source(item)
-        self._record.save_later([item])
-        if answered:
-            self._record.emit("download.waiting", item)
-        self._retries.later(item)
+        self._runs.start(item, self, lambda: self._prospects.holders(item.content))
 
     def stop_run(self, item: Item) -> None:
         """Begin to stop it; what was verified is kept."""
@@ -196,21 +187,10 @@ class Turns:
 
     async def remove_partial(self, item: Item) -> None:
         """It was cancelled, or is not listed any more: what had been received of it goes, unless it is done."""
-        self._retries.cancel(item)
+        self.seeking.gone(item)
         await self._ahead.settled(item)
         if item.state is not DownloadState.DONE and not item.new:
             await self._runs.remove_partial(item)
-
-    def pardon(self, item: Item) -> None:
-        """A person wants it tried again at once, with everybody."""
-        self.prospects.pardon(item.content)
-        found = self.prospects.holders(item.content)
-        for holder in () if found is None else found.holders:
-            self._sources.returned(holder)
-
-    def forget(self, item: Item) -> None:
-        """It is not listed any more."""
-        self._served_by.pop(item.id, None)
 
     # --- DownloadOwner ---------------------------------------------------------------------------
 
@@ -225,24 +205,24 @@ class Turns:
         self._meter.add(size, self._clock.seconds())
 
     def ban(self, item: Item, peer: PeerId, failure: SourceFailed) -> None:
-        self.prospects.ban(item.content, peer, failure)
+        self._prospects.ban(item.content, peer, failure)
 
     def is_banned(self, item: Item, peer: PeerId) -> bool:
-        return self.prospects.ban_code(item.content, peer) is not None
+        return self._prospects.ban_code(item.content, peer) is not None
 
     def rejected(self, item: Item, peer: PeerId) -> bool:
-        return self.prospects.standings.rejected(item.content, peer)
+        return self._prospects.standings.rejected(item.content, peer)
 
     def accepted(self, item: Item, peer: PeerId) -> bool:
-        return self.prospects.standings.accepted(item.content, peer)
+        return self._prospects.standings.accepted(item.content, peer)
 
     def on_parole(self, item: Item, peer: PeerId) -> bool:
-        return self.prospects.standings.on_parole(item.content, peer)
+        return self._prospects.standings.on_parole(item.content, peer)
 
     def no_source(self, item: Item) -> None:
         if self._on and (item.state is DownloadState.ACTIVE or self._queue.is_aside(item)):
             self._runs.stop(item)
-            self._wait_for_source(item, answered=True)
+            self.seeking.wait_for_source(item, answered=True)
             self.reschedule()
 
     def nothing_comes(self, item: Item) -> None:
@@ -276,7 +256,7 @@ class Turns:
             return
         self._finish(item, path, now)
         self._publishing.ended(item)
-        self.seek([item])
+        self.seeking.seek([item])
         self.reschedule()
 
     def _finish(self, item: Item, path: str, now: float) -> None:
@@ -284,7 +264,7 @@ class Turns:
         if item.size is not None:
             item.bytes_done = item.size
         self._queue.finish(item, path, now)
-        self._retries.forget(item)
+        self.seeking.done(item)
         took = now - self._started_at.pop(item.id, now)
         self._record.emit("download.finished", item, name=item.name, bytes=item.bytes_done, took_s=round(took, 3))
 
@@ -297,7 +277,7 @@ class Turns:
     def _fail(self, item: Item, error: NapError) -> None:
         if not item.state.ended:
             self._queue.fail(item, Problem(error.code, error.message), self._record.now())
-            self.seek([item])
+            self.seeking.seek([item])
             self._record.save_later([item])
             self._record.emit("download.failed", item, error.message, code=error.code, error=error.message)
 
@@ -313,6 +293,11 @@ class Turns:
         for item in items:
             await self._ahead.settled(item)
         await self._publishing.settled(items)
+
+    # --- SeekingOwner ----------------------------------------------------------------------------
+
+    def tell_ahead(self, item: Item, found: Holders) -> None:
+        self._ahead.holders_changed(item, found)
 
     # --- AheadOwner ------------------------------------------------------------------------------
 
@@ -338,7 +323,7 @@ class Turns:
                 self._activate(parcel.item)
             self._record.emit("download.source_added", parcel.item, **self._named(parcel.source))
             self._finish(parcel.item, path, now)
-        self.seek(parcel.item for parcel, _ in published)
+        self.seeking.seek(parcel.item for parcel, _ in published)
 
     def goes_alone(self, item: Item) -> None:
         item.bare = item.new = False
@@ -356,104 +341,7 @@ class Turns:
         source = self._sources.source(peer)
         return {"peer": peer} if source is None else {"peer": peer, "user": source.user}
 
-    # --- Seeker ----------------------------------------------------------------------------------
-
-    def holders_changed(self, found: Holders) -> None:
-        item = self._queue.of_content(found.content)
-        if item is not None and not item.state.ended:
-            self._use_holders(item, found)
-        elif self.prospects.seeks(found.content):
-            self.prospects.told(found)
-            if not found.everyone:
-                self._runs.serve_no_more(found.content)
-        self.prospects.tell_waiting(found.content)
-
-    def _use_holders(self, item: Item, found: Holders) -> None:
-        self._served_by.setdefault(item.id, set()).update(holder.user for holder in found.holders)
-        answered_before = self.prospects.holders(found.content) is not None
-        new = self.prospects.told(found)
-        for holder in found.holders:
-            if holder.peer in new:
-                self._sources.returned(holder)
-        self._learn(item, found)
-        running = self._runs.of(item)
-        if running is not None:
-            running.holders_changed(found)
-        elif item.state is DownloadState.QUEUED and not found.holders and not item.complete:
-            # Its turn need not come to tell that nobody has it.
-            self._wait_for_source(item, answered=True)
-        elif item.runnable:
-            self._ahead.holders_changed(item, found)
-        elif item.state is DownloadState.WAITING:
-            if new and self.prospects.usable(item.content):
-                self._retries.forget(item)
-                self._source_appeared(item)
-            elif not answered_before:
-                self._record.emit("download.waiting", item)
-
-    def recall(self, items: Iterable[Item]) -> None:
-        """These are new; of a content that is sought already discovery need not tell again."""
-        for item in items:
-            found = self.prospects.holders(item.content)
-            if found is not None:
-                self._learn(item, found)
-
-    def _learn(self, item: Item, found: Holders) -> None:
-        """What most call it, while nobody has said so here."""
-        if item.size is None and found.size is not None:
-            item.size = found.size
-        if item.name == item.content and found.name:
-            item.name = found.name
-
-    def discovery_lost(self) -> None:
-        """What was told last stays in use: links to sources live on without the index."""
-        self.reschedule()
-
-    def _source_appeared(self, item: Item) -> None:
-        if self._queue.source_appeared(item):
-            self._record.save_later([item])
-            self.reschedule()
-
-    def _retry(self, item: Item) -> None:
-        if item.state is not DownloadState.WAITING:
-            return
-        self.prospects.look_for_mercy(item.content)
-        if self.prospects.usable(item.content):
-            self._source_appeared(item)
-        else:
-            self._retries.later(item)
-
-    def seek(self, changed: Iterable[Item]) -> None:
-        """Those that could run or wait are sought; paused and ended ones only while what is done is served on."""
-        items = list(changed)
-        self.prospects.seek(item.content for item in items if item.state not in _IDLE)
-        self.prospects.drop(item.content for item in items if item.state in _IDLE and not self._served_on(item))
-
-    def _served_on(self, item: Item) -> bool:
-        """While it is, discovery has to tell whether it still is for everyone."""
-
-        def over() -> None:
-            wanted = self._queue.of_content(item.content)
-            if wanted is None or wanted.state in _IDLE:
-                # It has not been asked for anew meanwhile.
-                self.prospects.drop([item.content])
-
-        if item.state is not DownloadState.DONE:
-            return False
-        found = self.prospects.holders(item.content)
-        if found is not None and not found.everyone:
-            # It was told while the file got its name.
-            self._runs.serve_no_more(item.content)
-        return self._runs.served_on(item, over)
-
     # --- Looking ---------------------------------------------------------------------------------
-
-    def retry_in_s(self, item: Item) -> float | None:
-        return self._retries.left_s(item)
-
-    def holds_from(self, item: Item, user: str) -> bool:
-        """Whether this user is, or was in this run of the daemon, among its sources: what ``@user`` selects by."""
-        return user in self._served_by.get(item.id, ())
 
     def bytes_per_s(self) -> float:
         return self._meter.per_s(self._clock.seconds())
