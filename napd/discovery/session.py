@@ -14,6 +14,7 @@ from ..errors import LocalProtocolError, Misuse, NapError, RemoteProtocolError, 
 from ..net.identity import PublicKey
 from ..net.link import SecureLink
 from ..wire import index as wire
+from ..wire.line import understand
 from .announcer import Announcer
 from .interface import CatalogueFeed
 
@@ -110,16 +111,9 @@ class IndexSession:
 
     def line_heard(self, line: bytes) -> None:
         self._heard_at = self._clock.seconds()
-        try:
-            message = wire.decode_from_index(line)
-        except RemoteProtocolError as error:
-            if error.fatal:
-                raise
-            self._say(wire.Error(error.code, error.message[:4096], error.about))
-            return
-        if not self._greeted and not isinstance(message, wire.Hello | wire.Bye):
-            raise RemoteProtocolError("spoke before hello", code="order")
-        self._handle(message)
+        message = understand(line, wire.decode_from_index, self._refuse, greeted=self._greeted)
+        if message is not None:
+            self._handle(message)
 
     def raw_heard(self, data: bytes | memoryview) -> None:
         raise RemoteProtocolError("the index sends no bulk")
@@ -239,6 +233,9 @@ class IndexSession:
         if request.timer.active():
             request.timer.cancel()
         return request.done
+
+    def _refuse(self, code: str, message: str, about: int | None) -> None:
+        self._say(wire.Error(code, message, about))
 
     def _say(self, message: wire.FromPeer) -> None:
         if self._link is not None:

@@ -7,6 +7,7 @@ with a value out of bounds (those are answered with an `error` and the connectio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -96,3 +97,24 @@ def decoder_for(*types: type[Struct]) -> Decoder[Any]:
     for kind in types[1:]:
         union = union | kind
     return Decoder(union, types)
+
+
+def understand(
+    line: bytes, decode: Callable[[bytes], M], answer: Callable[[str, str, int | None], None], *, greeted: bool
+) -> M | None:
+    """What a line says; None if it is not for us to understand, which is answered, and the connection stays.
+
+    :param answer: says an `error` with this code, text, and id of what it is about.
+    :param greeted: whether the other end has said `hello`; before, it may say that or `bye`, and nothing else.
+    :raises RemoteProtocolError: hang up.
+    """
+    try:
+        message = decode(line)
+    except RemoteProtocolError as error:
+        if error.fatal:
+            raise
+        answer(error.code, error.message[:4096], error.about)
+        return None
+    if not greeted and message.__struct_config__.tag not in ("hello", "bye"):
+        raise RemoteProtocolError("spoke before hello", code="order")
+    return message

@@ -16,6 +16,7 @@ from ...net.identity import PublicKey
 from ...net.link import SecureLink
 from ...net.pacing import Pacer
 from ...wire import peer as wire
+from ...wire.line import understand
 from ..sources.throughput import Throughput
 from .patience import WATCH_S, Patience
 from .requests import Requests
@@ -112,16 +113,9 @@ class FetchSession:
 
     def line_heard(self, line: bytes) -> None:
         self._patience.heard(self._clock.seconds())
-        try:
-            message = wire.decode_from_server(line)
-        except RemoteProtocolError as error:
-            if error.fatal:
-                raise
-            self._say(wire.Error(error.code, error.message[:4096], error.about))
-            return
-        if not self._greeted and not isinstance(message, wire.Hello | wire.Bye):
-            raise RemoteProtocolError("spoke before hello", code="order")
-        self._handle(message)
+        message = understand(line, wire.decode_from_server, self._refuse, greeted=self._greeted)
+        if message is not None:
+            self._handle(message)
 
     def raw_heard(self, data: bytes | memoryview) -> None:
         self.requests.raw_heard(data)
@@ -258,6 +252,9 @@ class FetchSession:
     def _expect_raw(self, size: int, into: memoryview | None) -> None:
         if self._link is not None:
             self._link.expect_raw(size, into)
+
+    def _refuse(self, code: str, message: str, about: int | None) -> None:
+        self._say(wire.Error(code, message, about))
 
     def _say(self, *messages: wire.FromFetcher) -> None:
         self._said_at = self._clock.seconds()

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from napd.model import ContentId, DownloadState, Priority
 from napd.peer.fetch.lane import Lane
 from napd.peer.item import Item
 from tests.support.swarm import Node
-from tests.support.swarms import MIB, Swarm, data_of, saved, swarm_in
-
-
-@pytest.fixture
-def swarm(tmp_path: Path) -> Iterator[Swarm]:
-    with swarm_in(tmp_path) as made:
-        yield made
+from tests.support.swarms import MIB, Swarm, data_of, saved
 
 
 def lanes(node: Node, item: Item) -> list[Lane]:

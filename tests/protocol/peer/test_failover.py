@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from napd.model import DownloadState, PeerId
 from napd.peer.fetch.lane import Lane
 from napd.peer.item import Item
 from tests.support.swarm import Node
-from tests.support.swarms import MIB, Swarm, data_of, saved, swarm_in
+from tests.support.swarms import MIB, Swarm, data_of, saved
 
 #: Within so many seconds bytes flow from another holder, whatever became of one.
 SOON_S = 5.0
-
-
-@pytest.fixture
-def swarm(tmp_path: Path) -> Iterator[Swarm]:
-    with swarm_in(tmp_path) as made:
-        yield made
 
 
 def lane_of(asker: Node, item: Item, source: Node) -> Lane | None:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
 import pytest
 
 from napd.model import DownloadState
-from tests.support.swarms import MIB, FlippingDisk, Swarm, data_of, saved, swarm_in
-
-
-@pytest.fixture
-def swarm(tmp_path: Path) -> Iterator[Swarm]:
-    with swarm_in(tmp_path) as made:
-        yield made
+from tests.support.swarms import MIB, FlippingDisk, Swarm, data_of, saved
 
 
 def now_and_then(seed: int, every: int) -> FlippingDisk:

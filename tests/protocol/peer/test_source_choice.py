@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -20,15 +20,9 @@ from napd.peer.source_views import source_rows
 from napd.wire import peer as wire
 from tests.support.memory import MemoryDialler, settle
 from tests.support.swarm import Node
-from tests.support.swarms import MIB, Swarm, data_of, saved, swarm_in
+from tests.support.swarms import MIB, Swarm, data_of, saved
 
 SHAPES = {"one": 1e6, "two": 2e6, "five": 5e6, "ten": 10e6, "twenty": 20e6}
-
-
-@pytest.fixture
-def swarm(tmp_path: Path) -> Iterator[Swarm]:
-    with swarm_in(tmp_path) as made:
-        yield made
 
 
 @define

@@ -3,64 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 import pytest
-from attrs import define
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
-from napd.content.digest import CHUNK_BYTES
 from napd.errors import DiskFailed, NoSpace
 from napd.model import ContentId, DownloadState, Priority
 from napd.peer.files.disk import Disk, FileIdentity
 from napd.peer.files.flushed import FlushedChunks
 from napd.peer.item import Item
 from napd.peer.source_views import source_rows
-from tests.support.memory import MemoryNetwork
-from tests.support.swarm import Library, Node, Town, run_until
-
-MIB = CHUNK_BYTES
-
-
-def data_of(size: int, seed: int = 1) -> bytes:
-    return Random(seed).randbytes(size)
-
-
-@define
-class Swarm:
-    """A town with its network, and nodes by name."""
-
-    clock: Clock
-    town: Town
-    network: MemoryNetwork
-    directory: Path
-
-    def node(self, user: str, **options: object) -> Node:
-        return Node(self.town, self.network, user, self.directory / user, **options)  # type: ignore[arg-type]
-
-    def until(self, look: object, seconds: float = 600.0) -> float:
-        return run_until(self.clock, look, seconds)  # type: ignore[arg-type]
-
-    def finish(self, *items: Item, seconds: float = 600.0) -> None:
-        self.until(lambda: all(item.state.ended for item in items), seconds)
-
-
-@pytest.fixture
-def swarm(tmp_path: Path) -> Iterator[Swarm]:
-    clock = Clock()
-    made = Swarm(clock, Town(clock), MemoryNetwork(clock), tmp_path)
-    yield made
-    for node in made.town.nodes:
-        assert not node.faults, "\n".join(node.faults)
-
-
-def saved(item: Item) -> bytes:
-    assert item.state is DownloadState.DONE, item.error
-    assert item.path is not None
-    return Path(item.path).read_bytes()
+from tests.support.swarm import Library, Node, Town
+from tests.support.swarms import MIB, Swarm, data_of, saved
 
 
 def leftovers(node: Node) -> list[str]:

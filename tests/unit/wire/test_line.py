@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from napd.errors import LocalProtocolError, RemoteProtocolError
 from napd.wire import index, peer
-from napd.wire.line import MAX_LINE_BYTES, encode
+from napd.wire.line import MAX_LINE_BYTES, encode, understand
 
 Decode = Callable[[bytes], Any]
 
@@ -141,3 +141,31 @@ def test_a_line_holds_no_line_end(text: str) -> None:
     line = encode(peer.Bye("x", text))
     assert line.count(b"\n") == 1
     assert peer.decode_from_server(line[:-1]) == peer.Bye("x", text)
+
+
+# --- Understanding -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "code"), [(b'{"t":"news","id":7}', "unknown_type"), (b'{"t":"pong","id":7,"n":-1}', "out_of_bounds")]
+)
+def test_what_is_not_understood_is_answered_and_the_connection_stays(line: bytes, code: str) -> None:
+    answered: list[tuple[str, str, int | None]] = []
+    heard = understand(line, peer.decode_from_server, lambda *why: answered.append(why), greeted=True)
+    assert heard is None
+    assert [(said, about) for said, _, about in answered] == [(code, 7)]
+
+
+def test_what_is_no_message_at_all_ends_the_connection() -> None:
+    with pytest.raises(RemoteProtocolError, match="not a message"):
+        understand(b"{", peer.decode_from_server, lambda *_: pytest.fail("answered"), greeted=True)
+
+
+def test_before_hello_nothing_else_is_heard_but_goodbye() -> None:
+    for message in (peer.Hello((1,), "test", "serve"), peer.Bye("busy", "later")):
+        line = encode(message)[:-1]
+        heard = understand(line, peer.decode_from_server, lambda *_: pytest.fail("answered"), greeted=False)
+        assert heard == message
+    with pytest.raises(RemoteProtocolError, match="spoke before hello") as caught:
+        understand(encode(peer.Pong())[:-1], peer.decode_from_server, lambda *_: None, greeted=False)
+    assert caught.value.code == "order"
