@@ -80,7 +80,7 @@ _DONE = """UPDATE download SET name=?, size=?, state='done', path=?, error_code=
     bytes_done=?, bytes_received=?, sealed_device=NULL, sealed_inode=NULL WHERE id=?"""
 
 
-class Runs(Protocol):
+class JournalThread(Protocol):
     """What the journal needs of `ops.threads.Worker`."""
 
     def run(self, work: Any, /, *args: Any) -> Deferred[Any]: ...
@@ -114,7 +114,7 @@ class Journal:
     :param connection: opened with `SCHEMA`; used by `worker`'s thread alone once the daemon runs.
     """
 
-    def __init__(self, connection: sqlite3.Connection, worker: Runs) -> None:
+    def __init__(self, connection: sqlite3.Connection, worker: JournalThread) -> None:
         self._connection = connection
         self._worker = worker
         self._waiting: list[Statement] = []
