@@ -20,7 +20,7 @@ from .fetch.swarm import Swarm, lowest
 END_GAME_SOURCES = 2
 #: Chunks in a run where those come first that the fewest have: a long run would be one peer's for long.
 SWARM_RUN = 4
-#: Groups that are looked through for one run.
+#: Groups that lack something and are looked through for one run; the next time those after them are.
 MAX_GROUPS = 16
 
 _MISSING = 0
@@ -49,6 +49,8 @@ class Picker:
     _by_source: dict[Hashable, set[int]] = field(init=False, factory=dict)
     _left: int = field(init=False)
     _cursor: int = field(init=False, default=0)
+    #: The groups up to which a source, which has only parts, was found to have nothing that is missing.
+    _passed: dict[Hashable, int] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._state = bytearray(self.chunks)
@@ -142,12 +144,14 @@ class Picker:
     ) -> tuple[int, int] | None:
         """A short run of what the source has, in the first group that has any: the lowest, or what few have."""
         looked = 0
-        for group in range(self._cursor // GROUP_CHUNKS, -(-below // GROUP_CHUNKS)):
+        at = max(self._cursor, self._passed.get(source, 0) * GROUP_CHUNKS)
+        while (at := self._state.find(_MISSING, at, below)) >= 0:
+            group = at // GROUP_CHUNKS
+            start, at = group * GROUP_CHUNKS, (group + 1) * GROUP_CHUNKS
             having = swarm.of(source, group) if partial else (1 << GROUP_CHUNKS) - 1
             if not having:
                 continue
-            start = group * GROUP_CHUNKS
-            candidates = having & self._bits(start, min(start + GROUP_CHUNKS, below), _MISSING_DIGITS)
+            candidates = having & self._bits(start, min(at, below), _MISSING_DIGITS)
             if candidates:
                 first, fit = (lowest(candidates), candidates)
                 if not self.sequential:
@@ -160,7 +164,10 @@ class Picker:
                 return start + first, count
             looked += 1
             if looked == MAX_GROUPS:
-                break
+                self._passed[source] = group + 1
+                return None
+        # From the beginning again: it may have got something there meanwhile.
+        self._passed.pop(source, None)
         return None
 
     def _take_end_game(
@@ -215,6 +222,7 @@ class Picker:
         for chunk in self.asked_of(source):
             self.release(source, chunk)
         self._by_source.pop(source, None)
+        self._passed.pop(source, None)
 
     def _assign(self, chunk: int, source: Hashable) -> None:
         self._state[chunk] = _ASKED

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from napd.content.digest import GROUP_CHUNKS
 from napd.peer.fetch.swarm import Swarm
-from napd.peer.picker import SWARM_RUN, Picker
+from napd.peer.picker import MAX_GROUPS, SWARM_RUN, Picker
 
 SOURCES = ["ada", "bob", "cyd", "dan"]
 masks = st.integers(0, (1 << 12) - 1)
@@ -67,6 +67,38 @@ def test_of_one_that_has_parts_only_those_are_asked() -> None:
         asked |= set(range(run[0], run[0] + run[1]))
     assert asked == {5, 6, 1030}
     assert picker.asked_of("ada") == asked
+
+
+def test_one_whose_chunks_are_far_behind_those_that_it_lacks_is_asked_for_them() -> None:
+    groups = 3 * MAX_GROUPS
+    chunks = groups * GROUP_CHUNKS
+    picker = Picker(chunks)
+    swarm = Swarm(3)
+    # It lacks the first chunk of each group but the last, and nobody else is there; all the others have come.
+    first = [group * GROUP_CHUNKS for group in range(groups)]
+    for group in range(groups):
+        swarm.tell("ada", group, (1 << GROUP_CHUNKS) - (1 if group == groups - 1 else 2))
+        picker.hold(first[group], GROUP_CHUNKS, (1 << GROUP_CHUNKS) - 2)
+    taken = [picker.take("ada", 8, chunks, swarm=swarm, partial=True) for _ in range(4)]
+    assert [run for run in taken if run is not None] == [(first[-1], 1)]
+
+    # And what it gets in the first of them is not passed over for ever.
+    swarm.tell("ada", 0, 1)
+    taken = [picker.take("ada", 8, chunks, swarm=swarm, partial=True) for _ in range(4)]
+    assert [run for run in taken if run is not None] == [(0, 1)]
+
+
+def test_groups_of_which_nothing_is_missing_do_not_keep_one_from_those_behind_them() -> None:
+    groups = 2 * MAX_GROUPS
+    picker = Picker(groups * GROUP_CHUNKS)
+    swarm = Swarm(3)
+    for group in range(groups):
+        swarm.tell("ada", group, (1 << GROUP_CHUNKS) - 2)
+        if group < groups - 1:
+            picker.hold(group * GROUP_CHUNKS, GROUP_CHUNKS, (1 << GROUP_CHUNKS) - (2 if group == 0 else 1))
+    run = picker.take("ada", 8, groups * GROUP_CHUNKS, swarm=swarm, partial=True)
+    assert run is not None
+    assert run[0] >= (groups - 1) * GROUP_CHUNKS
 
 
 def test_one_with_nothing_that_is_known_is_asked_nothing() -> None:
