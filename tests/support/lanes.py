@@ -36,6 +36,9 @@ class FakeRequests:
     def estimate_s(self, content: ContentId) -> float | None:
         return None
 
+    def watch(self, content: ContentId, watcher: Any) -> int:
+        return 1
+
     def _wanted(self) -> bool:
         return any(request.left for request in self.asked)
 

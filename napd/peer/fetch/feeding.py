@@ -88,9 +88,18 @@ class Feeding:
             elif self._relieve(lane):
                 self._free = self._count_free()
             else:
+                self._look_beyond(lane, below)
                 return
         if not lane.in_flight and self._free <= 0:
             lane.be_sated(True)
+
+    def _look_beyond(self, lane: Lane, below: int) -> None:
+        """One that has only parts lacks what comes next: with more digests it can be asked for what comes later."""
+        picker = self._received.picker
+        if lane.partial and below < picker.chunks and lane.has_room(picker):
+            group = below // GROUP_CHUNKS
+            if self._swarm.of(lane, group):
+                self._learning.learn_group(lane, group, self._lanes.values())
 
     def _is_shared_out(self, lane: Lane) -> bool:
         """Whether one that has all should choose what it sends first; at the very beginning there may be others too."""
