@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
@@ -13,6 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .identity import Identity
+from .records import Records, records_of
 from .tls import client_context, server_context
 from .tls_stream import LAST_READ_BYTES, TLSStream
 
@@ -43,7 +43,7 @@ class TLSStreamFactory:
 
     noisy = False
 
-    def __init__(self, connect: Callable[[], SSL.Connection], wrapped: Factory, kept: memoryview) -> None:
+    def __init__(self, connect: Callable[[], Records], wrapped: Factory, kept: memoryview) -> None:
         self._connect = connect
         self._wrapped = wrapped
         self._kept = kept
@@ -72,8 +72,8 @@ def stream_server_factory(
     """Streams around a server's factory. `protocols`: what ALPN may choose, best first."""
     context = server_context(identity, protocols)
 
-    def connect() -> SSL.Connection:
-        connection = SSL.Connection(context, None)
+    def connect() -> Records:
+        connection = records_of(context)
         connection.set_accept_state()
         return connection
 
@@ -84,8 +84,8 @@ def stream_client_factory(identity: Identity, protocol: bytes, wrapped: Factory,
     """Streams around a client's factory, offering this one protocol."""
     context = client_context(identity, protocol)
 
-    def connect() -> SSL.Connection:
-        connection = SSL.Connection(context, None)
+    def connect() -> Records:
+        connection = records_of(context)
         connection.set_connect_state()
         return connection
 

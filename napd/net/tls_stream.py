@@ -5,7 +5,7 @@ socket, as a descriptor of the reactor's, and drives OpenSSL through memory buff
 (the reference, `napd.net.tls`) in what a byte costs, not in what is seen of it (docs/decisions/0006-body-path.md):
 
 - what comes is read 256 KiB at a time into one buffer that is kept, and decrypted straight to where the link wants it;
-- what goes is encrypted at once, 112 KiB at a time, and given to the kernel several such pieces per call;
+- what goes is encrypted and given to the kernel at once, 240 KiB at a time;
 - in one turn of the reactor not more than a megabyte goes either way, so that nobody else waits long.
 """
 
@@ -32,21 +32,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import LocalProtocolError
+from .records import RECORD_BYTES, Records
 from .stream import StreamUser
 
-#: The most that is decrypted at once: TLS has no longer records.
-RECORD_BYTES = 16 * 1024
 #: Bytes read from a socket at once: to begin with, and at most. What OpenSSL has held of it once, it keeps room for:
 #: links that only ever talk stay small.
 FIRST_READ_BYTES = 16 * 1024
 LAST_READ_BYTES = 256 * 1024
-#: Bytes encrypted at once. With their TLS overhead they stay below what the allocator asks the kernel for anew each
-#: time (128 KiB): that costs more than encrypting them.
+#: Bytes encrypted at once, and given to the kernel before more are: encrypted, they fit the kept buffer and a core's
+#: cache.
 PLAIN_BYTES = 7 * RECORD_BYTES
-CIPHER_BYTES = PLAIN_BYTES + 1024
-#: Encrypted bytes that are given to the kernel before more are made: so much stays in a core's cache, and is too little
-#: for the allocator to hand the memory back each time it is freed (a megabyte doubled the sender's CPU time).
-FLUSH_BYTES = 256 * 1024
 #: Encrypted pieces given to the kernel in one call.
 PIECES_PER_CALL = 16
 #: Less than this waits for the end of the turn, so that short lines go out together.
@@ -77,7 +72,7 @@ class TLSStream:
 
     takes_views = True
 
-    def __init__(self, connection: SSL.Connection, user: StreamUser, tcp: Any, kept: memoryview) -> None:
+    def __init__(self, connection: Records, user: StreamUser, tcp: Any, kept: memoryview) -> None:
         self._connection = connection
         self._user = user
         self._tcp = tcp
@@ -139,10 +134,8 @@ class TLSStream:
             # Memory takes everything, and partial writes are off (`tls`): a call writes it all.
             self._connection.send(view[at : at + PLAIN_BYTES])
             self._collect()
-            if self._unsent_bytes >= FLUSH_BYTES:
-                self._flush()
-                if self._has_ended():
-                    return
+            if self._has_ended():
+                return
         self._turn_bytes += len(view)
         if self._unsent_bytes >= SMALL_BYTES:
             self._flush()
@@ -282,14 +275,7 @@ class TLSStream:
             if self._state is _State.OPEN:
                 self._user.dataReceived(data)
             return
-        filled = 0
-        try:
-            while filled < len(space):
-                filled += self._connection.recv_into(space[filled:], RECORD_BYTES)
-        finally:
-            # Also when nothing more is there, or what follows is broken.
-            if filled:
-                self._user.filled(filled)
+        self._user.filled(self._connection.fill(space))
 
     def _read_on(self) -> None:
         if self._reading and self._state is not _State.GONE:
@@ -306,16 +292,27 @@ class TLSStream:
         self._flush()
 
     def _collect(self) -> None:
-        """What OpenSSL has to send."""
+        """What OpenSSL has to send goes to the kernel at once if it is much, and waits otherwise."""
+        while size := self._connection.drain(self._kept):
+            sent = self._send(self._kept[:size]) if size >= SMALL_BYTES and not self._unsent else 0
+            if self._has_ended():
+                return
+            if sent < size:
+                self._unsent.append(bytes(self._kept[sent:size]))
+                self._unsent_bytes += size - sent
+                if sent:
+                    self._start_writing()
+
+    def _send(self, data: memoryview) -> int:
+        """How much of it the kernel has taken."""
         try:
-            while True:
-                piece = self._connection.bio_read(CIPHER_BYTES)
-                self._unsent.append(piece)
-                self._unsent_bytes += len(piece)
-                if len(piece) < CIPHER_BYTES:
-                    return
-        except SSL.WantReadError:
-            return
+            return self._socket.send(data)
+        except BlockingIOError:
+            self._start_writing()
+            return 0
+        except OSError as error:
+            self._end(ConnectionLost(error.strerror or "the socket failed"), self._tcp.abortConnection)
+            return 0
 
     def _flush(self) -> None:
         """Give the kernel what it takes now; it tells when it takes more."""

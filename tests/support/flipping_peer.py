@@ -20,6 +20,9 @@ class FlippingDisk(Disk):
     one_in = int(os.environ.get("FLIP_ONE_IN", "1"))
     rng = Random(os.environ.get("FLIP_SEED", "1"))
 
+    def read_cached(self, descriptor: int, buffer: memoryview, offset: int) -> bool:
+        return False
+
     def read_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
         size = super().read_into(descriptor, buffer, offset)
         if size and self.rng.randrange(self.one_in) == 0:

@@ -17,8 +17,9 @@ from napd.model import PeerId
 from napd.net.dial import TLSDialler, split_address
 from napd.net.identity import Identity, PublicKey, new_identity
 from napd.net.link import SecureLink
-from napd.net.tls import client_factory, server_factory
-from napd.net.tls_factory import read_buffer, stream_server_factory
+from napd.net.records import Records
+from napd.net.tls import client_factory, server_context, server_factory
+from napd.net.tls_factory import TLSStreamFactory, read_buffer, stream_server_factory
 from napd.wire import peer as wire
 
 
@@ -53,6 +54,21 @@ OWN = Carrier(
     lambda identity, protocols, links: stream_server_factory(identity, protocols, links, read_buffer()),
     TLSDialler,
 )
+
+
+def _documented_server(identity: Identity, protocols: list[bytes], links: Factory) -> TLSStreamFactory:
+    context = server_context(identity, protocols)
+
+    def connect() -> Records:
+        connection = Records(context)
+        connection.set_accept_state()
+        return connection
+
+    return TLSStreamFactory(connect, links, read_buffer())
+
+
+#: The own way, as it is where pyOpenSSL does not let `QuickRecords` in.
+DOCUMENTED = Carrier("documented", _documented_server, TLSDialler)
 STOCK = Carrier("stock", server_factory, StockDialler)
 
 

@@ -91,6 +91,9 @@ class FlippingDisk(Disk):
     reads: int = 0
     flipped: int = field(default=0)
 
+    def read_cached(self, descriptor: int, buffer: memoryview, offset: int) -> bool:
+        return False
+
     def read_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
         size = super().read_into(descriptor, buffer, offset)
         number, self.reads = self.reads, self.reads + 1

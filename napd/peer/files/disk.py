@@ -211,6 +211,14 @@ class Disk:
                 size += read
             return size
 
+    def read_cached(self, descriptor: int, buffer: memoryview, offset: int) -> bool:
+        """Fill the buffer from what is in memory; False if a disk would have to be waited for, or that is not known."""
+        try:
+            return os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT) == len(buffer)
+        except OSError:
+            # Not in memory; or a file system that cannot tell. What else is wrong, reading will tell.
+            return False
+
     def truncate(self, descriptor: int, size: int) -> None:
         with _told("a partial file"):
             os.ftruncate(descriptor, size)

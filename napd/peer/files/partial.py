@@ -47,10 +47,18 @@ class PartialFile:
 
         :raises NoSpace, DiskFailed: and nothing is open then.
         """
-        with self._opening:
-            if self._descriptor is None:
-                self._descriptor = self.disk.create(self.path)
-        return self.disk.size(self._descriptor)
+        return self.disk.size(self.make_sure_it_is_open())
+
+    def make_sure_it_is_open(self) -> int:
+        """Its descriptor.
+
+        :raises NoSpace, DiskFailed: and nothing is open then.
+        """
+        if self._descriptor is None:
+            with self._opening:
+                if self._descriptor is None:
+                    self._descriptor = self.disk.create(self.path)
+        return self._descriptor
 
     def close(self) -> None:
         if self._descriptor is not None:

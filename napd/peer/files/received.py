@@ -23,6 +23,7 @@ from .journal import Journal, Kept
 from .names import saved_name
 from .partial import PartialFile
 from .recovery import recover
+from .writes import Writes
 
 #: Chunks ahead of the next missing one whose digests should be known.
 DIGESTS_AHEAD = 128
@@ -45,6 +46,7 @@ class Received:
         self._journal = journal
         self._run = run
         self._partial = PartialFile(disk, item.directory, item.transfer)
+        self._writes = Writes(self._partial, run)
         self._manifest: Manifest | None = None
         self._picker: Picker | None = None
         self._kept_groups: set[int] = set()
@@ -261,10 +263,11 @@ class Received:
 
         :raises NoSpace, DiskFailed: it could not be written.
         """
+        if not self.manifest.accepts(chunk, data):
+            return False
         self._writing += 1
         try:
-            if not await self._run(self._check_and_write, chunk, data):
-                return False
+            await self._writes.write(chunk, data)
             # Before `_wrote`: who waits for the writes to end flushes at once.
             self._unflushed.add(chunk)
         finally:
@@ -298,14 +301,6 @@ class Received:
         self._partial.open()
         self._partial.write_chunk(0, data)
         return manifest, self._partial.seal(len(data), lasting=False)
-
-    def _check_and_write(self, chunk: int, data: bytes | memoryview) -> bool:
-        """On a disk thread."""
-        if not self.manifest.accepts(chunk, data):
-            return False
-        self._partial.open()
-        self._partial.write_chunk(chunk, data)
-        return True
 
     def _wrote(self) -> None:
         self._writing -= 1

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from attrs import define
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ...content.digest import chunk_bytes, chunk_count
@@ -281,20 +280,19 @@ class BulkAnswers:
             return None
 
     async def _send_run(self, upload: Upload, run: _Run) -> bool:
-        """One header and its bytes per chunk; the next chunk is read while this one is sent.
+        """One header and its bytes per chunk; the next chunks are read while this one is sent.
 
         Returns whether the run is over; it is not if a more urgent one has come, the turn has ended, or the source has
         no more.
         """
-        coming: Deferred[memoryview] | None = None
+        reader = self._uploads.reader(upload, range(run.next_chunk, run.end_chunk))
         try:
             while True:
                 if run.cancelled:
                     self._outlet.say(wire.Cancelled(run.id))
                     return True
                 chunk = run.next_chunk
-                data = await (coming or self._uploads.read(upload, chunk))
-                coming = self._uploads.read(upload, chunk + 1) if chunk + 1 < run.end_chunk else None
+                data = await reader.next()
                 if len(data) != chunk_bytes(upload.size, chunk):
                     self._outlet.say(wire.Gone(run.id))
                     return True
@@ -316,9 +314,7 @@ class BulkAnswers:
             self._outlet.say(wire.Gone(run.id))
             return True
         finally:
-            if coming is not None:
-                # Read ahead for nothing; nobody needs to hear how it ends.
-                coming.addErrback(lambda _: None)
+            reader.stop()
 
     async def _send_chunk(self, upload: Upload, header: wire.Chunk, data: memoryview) -> None:
         link = self._outlet.begin_chunk(header)

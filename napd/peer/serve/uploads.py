@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
+from functools import partial
+from itertools import islice, takewhile
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -28,6 +29,7 @@ from .copies import Copies
 from .permissions import may_fetch
 from .rate_shares import RateShares
 from .read_ahead import MAX_FILES, ReadAhead
+from .run_reader import RunReader
 from .upload_turns import Holder, UploadTurns, user_of
 
 #: Bytes handed to a link at once: few enough for others to have their turn, many enough not to be felt.
@@ -249,20 +251,35 @@ class Uploads:
         self._on_disk_thread(_open, shared).addCallbacks(there, failed)
         return opened
 
-    def read(self, upload: Upload, chunk: int) -> Deferred[memoryview]:
-        """One chunk's bytes, from a disk thread; short if the file has shrunk. Fails with `NoSuchThing`: not here."""
+    def reader(self, upload: Upload, chunks: range) -> RunReader:
+        """Of a run's bytes: short for a chunk if the file has shrunk; `NoSuchThing` is raised for one not here."""
+        return RunReader(partial(self._read_cached, upload), partial(self._read, upload), chunks)
+
+    def _read_cached(self, upload: Upload, chunk: int) -> memoryview | None:
         if isinstance(upload.source, memoryview):
-            return succeed(upload.source)
+            return upload.source
         if not upload.has(chunk):
-            return fail(NoSuchThing(f"{upload.name} has no chunk {chunk} yet"))
+            raise NoSuchThing(f"{upload.name} has no chunk {chunk} yet")
+        buffer = self._buffer(upload, chunk)
+        return buffer if self._disk.read_cached(upload.source, buffer, chunk * CHUNK_BYTES) else None
+
+    def _read(self, upload: Upload, chunks: range) -> Deferred[list[memoryview]]:
+        there = list(takewhile(upload.has, chunks))
+        if not there:
+            return fail(NoSuchThing(f"{upload.name} has no chunk {chunks[0]} yet"))
+        return self._run(self._read_chunks, upload.source, there, [self._buffer(upload, chunk) for chunk in there])
+
+    def _buffer(self, upload: Upload, chunk: int) -> memoryview:
         size = chunk_bytes(upload.size, chunk)
         # A small one takes no whole buffer: of those, many may be under way.
-        buffer = self._buffers.take()[:size] if size >= BUFFERED_BYTES else memoryview(bytearray(size))
-        return self._run(self._read, upload.source, buffer, chunk * CHUNK_BYTES)
+        return self._buffers.take()[:size] if size >= BUFFERED_BYTES else memoryview(bytearray(size))
 
-    def _read(self, descriptor: int, buffer: memoryview, offset: int) -> memoryview:
+    def _read_chunks(self, descriptor: int, chunks: Sequence[int], buffers: Sequence[memoryview]) -> list[memoryview]:
         """On a disk thread."""
-        return buffer[: self._disk.read_into(descriptor, buffer, offset)]
+        return [
+            buffer[: self._disk.read_into(descriptor, buffer, chunk * CHUNK_BYTES)]
+            for chunk, buffer in zip(chunks, buffers, strict=True)
+        ]
 
     async def outline(self, content: ContentId) -> tuple[int, bytes]:
         return await self._library.outline(content)

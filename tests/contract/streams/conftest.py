@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.streams import OWN, STOCK, carriers
+from tests.support.streams import DOCUMENTED, OWN, STOCK, carriers
 
-PAIRS = {"own": (OWN, OWN), "stock": (STOCK, STOCK), "own-stock": (OWN, STOCK), "stock-own": (STOCK, OWN)}
+PAIRS = {
+    "own": (OWN, OWN),
+    "stock": (STOCK, STOCK),
+    "own-stock": (OWN, STOCK),
+    "stock-own": (STOCK, OWN),
+    "documented-own": (DOCUMENTED, OWN),
+}
 
 
 @pytest.fixture(autouse=True, params=PAIRS)

@@ -239,7 +239,7 @@ def test_a_chunk_that_is_still_being_written_when_the_download_ends_offers_nothi
     item = rig.download(3)
     bob = rig.bob
     assert isinstance(bob, SlowNode)
-    bob.slow.kind = "_check_and_write"
+    bob.slow.kind = "_write_chunks"
     rig.until(lambda: bob.slow.under_way > 0)
     if how == "fail":
         disk.good = False

@@ -54,6 +54,20 @@ def test_what_is_written_is_read(disk: Disk, opened: Opened) -> None:
     assert disk.size(descriptor) == 10
 
 
+def test_what_is_in_memory_is_read_at_once_or_left_to_a_thread(
+    disk: Disk, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptor = opened("file")
+    disk.write_at(descriptor, b"helloworld", 0)
+    buffer = memoryview(bytearray(4))
+    # A file system in memory need not be able to tell; then the answer is no.
+    assert not disk.read_cached(descriptor, buffer, 3) or bytes(buffer) == b"lowo"
+    assert not disk.read_cached(descriptor, buffer, 8), "half a buffer is none"
+    for number in (errno.EAGAIN, errno.EOPNOTSUPP, errno.EIO):
+        monkeypatch.setattr(os, "preadv", failing(number))
+        assert not disk.read_cached(descriptor, buffer, 3)
+
+
 def test_short_writes_and_reads_are_gone_on_with(disk: Disk, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     pwrite, pread = os.pwrite, os.pread
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:3], at))

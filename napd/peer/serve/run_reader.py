@@ -1,0 +1,69 @@
+"""The chunks of one run, read from a file while those before them are sent.
+
+What is in memory anyway is read at once, on the reactor's thread: handing a chunk over to another and back costs as
+much as reading it. Other chunks come from a disk thread, more of them at a time the longer the run is sent for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+
+#: Chunks that are read at once by a disk thread: they wait in memory until they are sent, as many again are read then.
+MOST_AT_ONCE = 4
+
+
+class RunReader:
+    """:param at_once: the bytes of a chunk, if no disk has to be waited for.
+    :param read: the bytes of these chunks, from a disk thread; may give fewer, not none.
+    :param chunks: the run's.
+    """
+
+    def __init__(
+        self,
+        at_once: Callable[[int], memoryview | None],
+        read: Callable[[range], Deferred[list[memoryview]]],
+        chunks: range,
+    ) -> None:
+        self._at_once = at_once
+        self._read = read
+        self._left = chunks
+        self._here: deque[memoryview] = deque()
+        self._coming: Deferred[list[memoryview]] | None = None
+        self._batch = 1
+
+    async def next(self) -> memoryview:
+        """The bytes of the next chunk.
+
+        :raises NoSuchThing: it is not here. :raises NapError: it cannot be read.
+        """
+        if not self._here:
+            if self._coming is None and self._left:
+                data = self._at_once(self._left[0])
+                if data is not None:
+                    self._left = self._left[1:]
+                    return data
+                self._begin()
+            await self._arrive()
+            self._begin()
+        return self._here.popleft()
+
+    def _begin(self) -> None:
+        if self._left and self._coming is None:
+            self._coming = self._read(self._left[: self._batch])
+            self._batch = min(2 * self._batch, MOST_AT_ONCE)
+
+    async def _arrive(self) -> None:
+        coming, self._coming = self._coming, None
+        if coming is None:
+            raise IndexError("the run has no more chunks")
+        data = await coming
+        self._here.extend(data)
+        self._left = self._left[len(data) :]
+
+    def stop(self) -> None:
+        """What is read ahead is not wanted; nobody needs to hear how that ends."""
+        if self._coming is not None:
+            self._coming.addErrback(lambda _: None)
