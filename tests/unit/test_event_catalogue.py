@@ -63,6 +63,20 @@ def test_the_page_and_the_catalogue_are_the_same() -> None:
     assert written == expected
 
 
+def test_every_limit_that_is_logged_is_on_the_page_and_no_other() -> None:
+    said = set()
+    for path in (ROOT / "napd").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+                values = [keyword.value for keyword in node.keywords if keyword.arg == "limit" and called == "emit"]
+                values += node.args[:1] if called in ("_limit", "_turned_away") else []
+                said |= {value.value for value in values if isinstance(value, ast.Constant)}
+    page = PAGE.read_text("utf-8")
+    table = page[page.index("| limit |") : page.index("## A peer's link")]
+    assert said == set(re.findall(r"^\| `([a-z_.]+)` \|", table, re.MULTILINE))
+
+
 @pytest.mark.parametrize("name", EVENTS)
 def test_each_event_is_well_formed(name: str) -> None:
     kind = EVENTS[name]
