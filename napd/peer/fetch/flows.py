@@ -78,7 +78,8 @@ class Asked:
 class Flow:
     """One source at work for many small downloads.
 
-    `session`: whose window this is, and whose line we wait in. `asked`: by the id of the download.
+    `session`: whose window this is, and whose line we wait in. `asked`: by the id of the download. `waiting`: the last
+    that was heard of any of them is that it has to wait; that others still have their places there does not matter.
     """
 
     source: Source
