@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from napd.peer.fetch import fetching, lane, patience, recruits
+from napd.peer.fetch import feeding, fetching, lane, patience, recruits, requests
 from napd.peer.serve import bulk, haves, outlet, reception, serving, slots, upload_turns, uploads
 from napd.peer.sources import experience, pool, scoring
 from napd.peer.sources.addresses import LAST_BACK_OFF_S
@@ -35,7 +35,7 @@ def in_tables(page: str) -> set[str]:
 
 
 def test_every_code_that_a_source_is_left_for_is_explained() -> None:
-    assert codes(fetching, lane, pool) - in_tables(SOURCES) == set()
+    assert codes(fetching, requests, feeding, lane, pool) - in_tables(SOURCES) == set()
 
 
 def test_every_state_of_a_source_is_explained() -> None:
