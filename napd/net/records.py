@@ -23,11 +23,15 @@ class Records(SSL.Connection):
     """A connection over memory, with pyOpenSSL's documented calls only. Raises what those raise."""
 
     def fill(self, space: memoryview) -> int:
-        """Decrypt to `space`, from its beginning: at least one byte, and all that there is room for or that is there.
+        """Decrypt to `space`, from its beginning: at least one byte, and as much as there is room for or is there.
 
         :raises SSL.WantReadError: nothing more is there.
         """
         return self.recv_into(space, RECORD_BYTES)
+
+    def encrypt(self, data: memoryview | bytearray) -> None:
+        """All of it; `drain` then has what came of it."""
+        self.send(data)
 
     def drain(self, space: memoryview) -> int:
         """Put what is to be sent into `space`; 0 if there is nothing."""
@@ -71,6 +75,12 @@ class QuickRecords(Records):
             if not filled:
                 raise
         return filled
+
+    def encrypt(self, data: memoryview | bytearray) -> None:
+        with _ffi.from_buffer(data) as start:
+            written = _lib.SSL_write(self._ssl, start, len(data))
+        if written <= 0:
+            self._raise_ssl_error(self._ssl, written)
 
     def drain(self, space: memoryview) -> int:
         with _ffi.from_buffer(space, require_writable=True) as start:

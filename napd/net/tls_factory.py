@@ -14,7 +14,7 @@ from zope.interface import implementer
 from .identity import Identity
 from .records import Records, records_of
 from .tls import client_context, server_context
-from .tls_stream import LAST_READ_BYTES, TLSStream
+from .tls_stream import LAST_READ_BYTES, TAKEN_BYTES, TLSStream
 
 
 class _Connected(Protocol):
@@ -61,9 +61,9 @@ class TLSStreamFactory:
         self._wrapped.doStop()
 
 
-def read_buffer(size: int = LAST_READ_BYTES) -> memoryview:
-    """What all streams of one thread may share."""
-    return memoryview(bytearray(size))
+def read_buffer(read_bytes: int = LAST_READ_BYTES) -> memoryview:
+    """What all streams of one thread may share. :param read_bytes: the most that one reads at once."""
+    return memoryview(bytearray(read_bytes + TAKEN_BYTES))
 
 
 def stream_server_factory(

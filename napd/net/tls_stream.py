@@ -39,13 +39,16 @@ from .stream import StreamUser
 #: links that only ever talk stay small.
 FIRST_READ_BYTES = 16 * 1024
 LAST_READ_BYTES = 256 * 1024
+#: Lines and short bulk that are decrypted at once.
+TAKEN_BYTES = 64 * 1024
 #: Bytes encrypted at once, and given to the kernel before more are: encrypted, they fit the kept buffer and a core's
 #: cache.
 PLAIN_BYTES = 7 * RECORD_BYTES
 #: Encrypted pieces given to the kernel in one call.
 PIECES_PER_CALL = 16
-#: Less than this waits for the end of the turn, so that short lines go out together.
-SMALL_BYTES = 8 * 1024
+#: Less than this waits for the end of the turn, or for so much of it, and is encrypted and sent together.
+SMALL_BYTES = 32 * 1024
+GATHERED_BYTES = 64 * 1024
 #: Encrypted bytes that the kernel has not taken, above which the producer is paused and below which it is resumed.
 HIGH_WATER_BYTES = 256 * 1024
 LOW_WATER_BYTES = 64 * 1024
@@ -67,7 +70,8 @@ class TLSStream:
     """One connection.
 
     :param tcp: Twisted's transport of it; its socket is ours until `tcp` is told to close it.
-    :param kept: where bytes are read to before they are decrypted; shared by all streams of a thread.
+    :param kept: where bytes are put before they are decrypted, and in its last `TAKEN_BYTES` after; shared by all
+        streams of a thread.
     """
 
     takes_views = True
@@ -76,19 +80,20 @@ class TLSStream:
         self._connection = connection
         self._user = user
         self._tcp = tcp
-        self._kept = kept
+        self._kept, self._taken = kept[:-TAKEN_BYTES], kept[-TAKEN_BYTES:]
         self._reactor = tcp.reactor
         self._socket: socket.socket = tcp.getHandle()
         self._state = _State.HANDSHAKING
         self._reason: BaseException = ConnectionDone()
         self._reading = True
-        self._read_bytes = min(FIRST_READ_BYTES, len(kept))
+        self._read_bytes = min(FIRST_READ_BYTES, len(self._kept))
         self._unsent: list[bytes | memoryview] = []
         self._unsent_bytes = 0
         self._turn_bytes = 0
         self._writing = False
         self._later: set[IDelayedCall] = set()
-        self._flush_is_due = False
+        self._gathered = bytearray()
+        self._gathered_is_due = False
         self._producer: IPushProducer | None = None
         self._producer_paused = False
 
@@ -122,32 +127,33 @@ class TLSStream:
         except (OSError, ValueError):
             # It is closed.
             return 0
-        return self._unsent_bytes + int.from_bytes(held, sys.byteorder)
+        return self._unsent_bytes + len(self._gathered) + int.from_bytes(held, sys.byteorder)
 
     def write(self, data: bytes | memoryview) -> None:
         if self._state is _State.HANDSHAKING:
             raise LocalProtocolError("something was said before the handshake was over")
         if self._state is not _State.OPEN:
             return
-        view = memoryview(data)
-        for at in range(0, len(view), PLAIN_BYTES):
-            # Memory takes everything, and partial writes are off (`tls`): a call writes it all.
-            self._connection.send(view[at : at + PLAIN_BYTES])
-            self._collect()
-            if self._has_ended():
-                return
-        self._turn_bytes += len(view)
-        if self._unsent_bytes >= SMALL_BYTES:
+        size = len(data)
+        self._turn_bytes += size
+        if size < SMALL_BYTES and len(self._gathered) < GATHERED_BYTES:
+            self._gathered += data
+            if not self._gathered_is_due:
+                self._gathered_is_due = True
+                self._call_later(self._send_gathered)
+        else:
+            self._encrypt_gathered()
+            self._encrypt(memoryview(data))
             self._flush()
-        elif not self._flush_is_due:
-            self._flush_is_due = True
-            self._call_later(self._flush_small)
         self._pause_producer()
 
     def loseConnection(self) -> None:
         if self._state is _State.HANDSHAKING:
             self.abortConnection()
         elif self._state is _State.OPEN:
+            self._encrypt_gathered()
+            if self._has_ended():
+                return
             self._state = _State.CLOSING
             self._say_close()
             # Only who reads hears that the other end has closed, too.
@@ -271,9 +277,9 @@ class TLSStream:
     def _take_some(self) -> None:
         space = self._user.space()
         if space is None:
-            data = self._connection.recv(RECORD_BYTES)
+            size = self._connection.fill(self._taken)
             if self._state is _State.OPEN:
-                self._user.dataReceived(data)
+                self._user.dataReceived(bytes(self._taken[:size]))
             return
         self._user.filled(self._connection.fill(space))
 
@@ -337,14 +343,27 @@ class TLSStream:
         """Asked after a call that may end the stream."""
         return self._state is _State.GONE
 
-    def _flush_small(self) -> None:
-        self._flush_is_due = False
-        if self._state is not _State.GONE:
-            self._flush()
+    def _send_gathered(self) -> None:
+        self._gathered_is_due = False
+        self._encrypt_gathered()
+        self._flush()
+
+    def _encrypt_gathered(self) -> None:
+        if self._gathered:
+            gathered, self._gathered = self._gathered, bytearray()
+            self._encrypt(memoryview(gathered))
+
+    def _encrypt(self, data: memoryview) -> None:
+        for at in range(0, len(data), PLAIN_BYTES):
+            if self._has_ended():
+                return
+            # Memory takes everything, and partial writes are off (`tls`): a call writes it all.
+            self._connection.encrypt(data[at : at + PLAIN_BYTES])
+            self._collect()
 
     def _pause_producer(self) -> None:
         """Enough for this turn, or for what the other end takes: `doWrite` lets the producer go on."""
-        enough = self._unsent_bytes > HIGH_WATER_BYTES or self._turn_bytes >= WRITE_TURN_BYTES
+        enough = self._unsent_bytes + len(self._gathered) > HIGH_WATER_BYTES or self._turn_bytes >= WRITE_TURN_BYTES
         if enough and self._producer is not None and not self._producer_paused and self._state is not _State.GONE:
             self._producer_paused = True
             self._start_writing()
@@ -390,6 +409,7 @@ class TLSStream:
         self._later.clear()
         self._unsent.clear()
         self._unsent_bytes = 0
+        self._gathered.clear()
         self._producer = None
         (close or self._tcp.loseConnection)()
 
