@@ -17,6 +17,7 @@ import socket
 import sys
 import termios
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from OpenSSL import SSL
@@ -32,6 +33,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import LocalProtocolError
+from .outgoing import Outgoing
 from .records import RECORD_BYTES, Records
 from .stream import StreamUser
 
@@ -44,8 +46,6 @@ TAKEN_BYTES = 64 * 1024
 #: Bytes encrypted at once, and given to the kernel before more are: encrypted, they fit the kept buffer and a core's
 #: cache.
 PLAIN_BYTES = 7 * RECORD_BYTES
-#: Encrypted pieces given to the kernel in one call.
-PIECES_PER_CALL = 16
 #: Less than this waits for the end of the turn, or for so much of it, and is encrypted and sent together.
 SMALL_BYTES = 32 * 1024
 GATHERED_BYTES = 64 * 1024
@@ -87,8 +87,7 @@ class TLSStream:
         self._reason: BaseException = ConnectionDone()
         self._reading = True
         self._read_bytes = min(FIRST_READ_BYTES, len(self._kept))
-        self._unsent: list[bytes | memoryview] = []
-        self._unsent_bytes = 0
+        self._outgoing = Outgoing(self._socket)
         self._turn_bytes = 0
         self._writing = False
         self._later: set[IDelayedCall] = set()
@@ -127,7 +126,7 @@ class TLSStream:
         except (OSError, ValueError):
             # It is closed.
             return 0
-        return self._unsent_bytes + len(self._gathered) + int.from_bytes(held, sys.byteorder)
+        return self._outgoing.bytes + len(self._gathered) + int.from_bytes(held, sys.byteorder)
 
     def write(self, data: bytes | memoryview) -> None:
         if self._state is _State.HANDSHAKING:
@@ -217,12 +216,12 @@ class TLSStream:
     def doWrite(self) -> None:
         self._turn_bytes = 0
         self._flush()
-        if self._unsent_bytes > LOW_WATER_BYTES or self._state is _State.GONE:
+        if self._outgoing.bytes > LOW_WATER_BYTES or self._state is _State.GONE:
             return
         if self._producer_paused and self._producer is not None:
             self._producer_paused = False
             self._producer.resumeProducing()
-        if not self._unsent and not self._producer_paused:
+        if not self._outgoing.bytes and not self._producer_paused:
             self._stop_writing()
 
     def connectionLost(self, reason: Failure) -> None:
@@ -298,46 +297,21 @@ class TLSStream:
         self._flush()
 
     def _collect(self) -> None:
-        """What OpenSSL has to send goes to the kernel at once if it is much, and waits otherwise."""
-        while size := self._connection.drain(self._kept):
-            sent = self._send(self._kept[:size]) if size >= SMALL_BYTES and not self._unsent else 0
-            if self._has_ended():
-                return
-            if sent < size:
-                self._unsent.append(bytes(self._kept[sent:size]))
-                self._unsent_bytes += size - sent
-                if sent:
-                    self._start_writing()
-
-    def _send(self, data: memoryview) -> int:
-        """How much of it the kernel has taken."""
-        try:
-            return self._socket.send(data)
-        except BlockingIOError:
-            self._start_writing()
-            return 0
-        except OSError as error:
-            self._end(ConnectionLost(error.strerror or "the socket failed"), self._tcp.abortConnection)
-            return 0
+        """What OpenSSL has to send."""
+        while self._state is not _State.GONE and (size := self._connection.drain(self._kept)):
+            self._to_kernel(partial(self._outgoing.give, self._kept[:size]))
 
     def _flush(self) -> None:
         """Give the kernel what it takes now; it tells when it takes more."""
-        unsent = self._unsent
-        while unsent:
-            try:
-                sent = self._socket.sendmsg(unsent[:PIECES_PER_CALL])
-            except BlockingIOError:
-                break
-            except OSError as error:
-                self._end(ConnectionLost(error.strerror or "the socket failed"), self._tcp.abortConnection)
-                return
-            self._unsent_bytes -= sent
-            while unsent and sent >= len(unsent[0]):
-                sent -= len(unsent.pop(0))
-            if sent:
-                unsent[0] = memoryview(unsent[0])[sent:]
-        if unsent:
+        self._to_kernel(self._outgoing.flush)
+        if self._outgoing.bytes:
             self._start_writing()
+
+    def _to_kernel(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except OSError as error:
+            self._end(ConnectionLost(error.strerror or "the socket failed"), self._tcp.abortConnection)
 
     def _has_ended(self) -> bool:
         """Asked after a call that may end the stream."""
@@ -363,7 +337,7 @@ class TLSStream:
 
     def _pause_producer(self) -> None:
         """Enough for this turn, or for what the other end takes: `doWrite` lets the producer go on."""
-        enough = self._unsent_bytes + len(self._gathered) > HIGH_WATER_BYTES or self._turn_bytes >= WRITE_TURN_BYTES
+        enough = self._outgoing.bytes + len(self._gathered) > HIGH_WATER_BYTES or self._turn_bytes >= WRITE_TURN_BYTES
         if enough and self._producer is not None and not self._producer_paused and self._state is not _State.GONE:
             self._producer_paused = True
             self._start_writing()
@@ -407,8 +381,7 @@ class TLSStream:
         for call in self._later:
             call.cancel()
         self._later.clear()
-        self._unsent.clear()
-        self._unsent_bytes = 0
+        self._outgoing.clear()
         self._gathered.clear()
         self._producer = None
         (close or self._tcp.loseConnection)()

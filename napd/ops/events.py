@@ -54,6 +54,9 @@ class Event:
 
 Heard = Callable[[Event], None]
 
+#: What needs no look at it.
+_PLAIN = frozenset((int, float, bool))
+
 
 class Events:
     """Where a daemon says what happens.
@@ -79,7 +82,8 @@ class Events:
         kept = {}
         for name, value in fields.items():
             # Most are short text or a number; thousands a second may pass here.
-            if type(value) is str and value.isprintable() and len(value) <= MAX_FIELD:
+            kind_of_value = type(value)
+            if kind_of_value in _PLAIN or (kind_of_value is str and value.isprintable() and len(value) <= MAX_FIELD):
                 kept[name] = value
             elif value is not None:
                 # A traceback keeps its line ends; its lines are clean already.

@@ -125,6 +125,12 @@ def _is_weight(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, (int, float)) and LEAST_WEIGHT <= value <= MOST_WEIGHT
 
 
+def congestion_control(value: Any, start: Path) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z][a-z0-9_-]{0,14}", value):
+        raise ValueError("a name such as cubic")
+    return value
+
+
 def count(least: int, most: int) -> Kind:
     def kind(value: Any, start: Path) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:

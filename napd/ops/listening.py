@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -30,20 +31,30 @@ _ANY_PORT = re.compile(r"^(tcp6?:(?:[^:]+=[^:]*:)*(?:port=)?)0(?=:|$)")
 
 @frozen
 class Listening:
-    """A bound port: `host` and `port` as bound."""
+    """A bound port: `host` and `port` as bound; `bound` is Twisted's."""
 
     host: str
     port: int
-    _bound: IListeningPort
+    bound: Any
 
     @property
     def address(self) -> str:
         """HOST:PORT."""
         return join_address(self.host, self.port)
 
+    def use_congestion_control(self, name: str) -> None:
+        """Connections have it from the port that accepts them. :raises CannotStart: the kernel will not."""
+        try:
+            self.bound.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode("ascii"))
+        except OSError as error:
+            raise CannotStart(
+                f"congestion_control {name}: {error.strerror}",
+                "Choose one of: sysctl net.ipv4.tcp_allowed_congestion_control",
+            ) from error
+
     def stop(self) -> Deferred[Any]:
         """Accept no more connections; fires when the port is closed."""
-        return maybeDeferred(self._bound.stopListening)
+        return maybeDeferred(self.bound.stopListening)
 
 
 def listen(
@@ -53,13 +64,15 @@ def listen(
     *,
     remember: Path | None = None,
     rng: Random | None = None,
+    congestion_control: str | None = None,
 ) -> Listening:
     """Bind what a Twisted endpoint description says (docs/reference/configuration.md lists the forms).
 
     :param remember: where a description without a fixed port (`tcp:0`) keeps the port it was given, to take the same
         one at the next start if that is free.
     :param rng: chooses the first port that is kept.
-    :raises CannotStart: the port is taken, or not ours to take.
+    :param congestion_control: of all connections that are accepted; None leaves the system's.
+    :raises CannotStart: the port is taken, or not ours to take; or there is no such congestion control for us.
     """
     listening = None
     if remember is not None and _ANY_PORT.match(description):
@@ -73,6 +86,12 @@ def listen(
         listening = _bind(reactor, description, factory)
     if remember is not None and _ANY_PORT.match(description):
         _keep(remember, listening.port)
+    if congestion_control is not None:
+        try:
+            listening.use_congestion_control(congestion_control)
+        except CannotStart:
+            listening.stop()
+            raise
     return listening
 
 

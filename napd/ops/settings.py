@@ -11,7 +11,8 @@ index
 peer
     advertise: tuple[Advertised, ...], index: tuple[IndexAddress, ...], user: str, password_file: Path | None,
     share: tuple[ConfiguredShare, ...], downloads: Path (not made yet), rescan_s: float,
-    share_partial: bool, upload_weights: Mapping[str, float], sources_per_download: int, downloads_per_source: int
+    share_partial: bool, upload_weights: Mapping[str, float], sources_per_download: int, downloads_per_source: int,
+    congestion_control: str | None
 """
 
 from __future__ import annotations
@@ -125,6 +126,13 @@ PEER_SETTINGS = (
         MappingProxyType({}),
         option=False,
         live=True,
+    ),
+    Setting(
+        "congestion_control",
+        kinds.congestion_control,
+        "NAME",
+        "How the kernel paces what is sent: cubic, bbr, reno … (default: as the system does).",
+        option=False,
     ),
     Setting(
         "sources_per_download",

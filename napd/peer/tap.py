@@ -116,6 +116,7 @@ def compose(frame: Frame) -> Peer:
         values["listen"],
         stream_server_factory(identity, [peer_wire.ALPN], door, read_buffer()),
         remember=frame.state / "port",
+        congestion_control=values["congestion_control"],
     )
     discovery = IndexClient(
         clock=clock,

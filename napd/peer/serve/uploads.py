@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Any, Protocol
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from ...content.digest import CHUNK_BYTES, chunk_bytes
+from ...content.digest import CHUNK_BYTES
 from ...discovery.interface import Discovery
-from ...errors import Denied, DiskFailed, NoSuchThing, RemoteProtocolError
+from ...errors import Denied, DiskFailed, RemoteProtocolError
 from ...model import ContentId, PeerId
-from ...net.buffers import Buffers
 from ...net.pacing import Pacer
 from ...ops.events import Events
 from ...wire.documents import UploadRow, UploadTotals
@@ -29,13 +27,11 @@ from .copies import Copies
 from .permissions import may_fetch
 from .rate_shares import RateShares
 from .read_ahead import MAX_FILES, ReadAhead
-from .run_reader import RunReader
+from .run_reader import RunReader, RunReaders
 from .upload_turns import Holder, UploadTurns, user_of
 
 #: Bytes handed to a link at once: few enough for others to have their turn, many enough not to be felt.
 BLOCK_BYTES = 256 * 1024
-#: Chunks from this size on are read into a buffer that is used again.
-BUFFERED_BYTES = 256 * 1024
 #: Under a limit everybody who is served gets a block this often, so that nobody takes it for a stall.
 BLOCK_S = 0.5
 LEAST_BLOCK_BYTES = 64
@@ -129,7 +125,7 @@ class Uploads:
         self._found: dict[tuple[ContentId, Claims], tuple[Shared, float]] = {}
         self._meter = RateMeter()
         self.copies = Copies()
-        self._buffers = Buffers(CHUNK_BYTES)
+        self._readers = RunReaders(disk, run)
 
     # --- Who may ---------------------------------------------------------------------------------
 
@@ -253,33 +249,7 @@ class Uploads:
 
     def reader(self, upload: Upload, chunks: range) -> RunReader:
         """Of a run's bytes: short for a chunk if the file has shrunk; `NoSuchThing` is raised for one not here."""
-        return RunReader(partial(self._read_cached, upload), partial(self._read, upload), chunks)
-
-    def _read_cached(self, upload: Upload, chunk: int) -> memoryview | None:
-        if isinstance(upload.source, memoryview):
-            return upload.source
-        if not upload.has(chunk):
-            raise NoSuchThing(f"{upload.name} has no chunk {chunk} yet")
-        buffer = self._buffer(upload, chunk)
-        return buffer if self._disk.read_cached(upload.source, buffer, chunk * CHUNK_BYTES) else None
-
-    def _read(self, upload: Upload, chunks: range) -> Deferred[list[memoryview]]:
-        there = list(takewhile(upload.has, chunks))
-        if not there:
-            return fail(NoSuchThing(f"{upload.name} has no chunk {chunks[0]} yet"))
-        return self._run(self._read_chunks, upload.source, there, [self._buffer(upload, chunk) for chunk in there])
-
-    def _buffer(self, upload: Upload, chunk: int) -> memoryview:
-        size = chunk_bytes(upload.size, chunk)
-        # A small one takes no whole buffer: of those, many may be under way.
-        return self._buffers.take()[:size] if size >= BUFFERED_BYTES else memoryview(bytearray(size))
-
-    def _read_chunks(self, descriptor: int, chunks: Sequence[int], buffers: Sequence[memoryview]) -> list[memoryview]:
-        """On a disk thread."""
-        return [
-            buffer[: self._disk.read_into(descriptor, buffer, chunk * CHUNK_BYTES)]
-            for chunk, buffer in zip(chunks, buffers, strict=True)
-        ]
+        return self._readers.of(upload, chunks)
 
     async def outline(self, content: ContentId) -> tuple[int, bytes]:
         return await self._library.outline(content)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from twisted.internet import reactor
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 
 from napd.errors import CannotStart
 from napd.ops.listening import listen
@@ -69,3 +70,26 @@ async def test_ipv6_addresses_are_in_brackets() -> None:
         pytest.skip("no IPv6 on this machine")
     assert listening.address == f"[::1]:{listening.port}"
     await listening.stop()
+
+
+async def test_connections_have_the_congestion_control_of_their_port() -> None:
+    listening = listen(reactor, ANY, Factory(), congestion_control="reno")
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        system = plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+    port = listening.bound
+    assert port.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0") == b"reno"
+    await listening.stop()
+    other = listen(reactor, ANY, Factory())
+    assert other.bound.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16) == system
+    await other.stop()
+
+
+async def test_a_congestion_control_that_is_not_there_is_told_and_nothing_stays_bound() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(CannotStart, match="congestion_control nonesuch: "):
+        listen(reactor, f"tcp:{port}:interface=127.0.0.1", Factory(), congestion_control="nonesuch")
+    # A port is closed in the next turn of the reactor.
+    await deferLater(reactor, 0, lambda: None)
+    again = listen(reactor, f"tcp:{port}:interface=127.0.0.1", Factory())
+    await again.stop()

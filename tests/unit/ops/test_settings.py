@@ -239,3 +239,11 @@ def test_upload_weights_are_a_table_of_bounded_numbers(around: Surroundings) -> 
     for wrong in ("upload_weights = 3", *(f"[upload_weights]\nx = {x}" for x in ('"3"', "0", "-1", "101", "true"))):
         with pytest.raises(ConfigurationError, match=r"upload_weights: .* is not a table of groups with weights"):
             peer(around, config=toml(around, wrong))
+
+
+def test_a_congestion_control_is_a_name(around: Surroundings) -> None:
+    assert peer(around)["congestion_control"] is None
+    assert peer(around, config=toml(around, 'congestion_control = "cubic"'))["congestion_control"] == "cubic"
+    for wrong in ('"Cubic!"', '""', "3", '"sixteen-letters-"'):
+        with pytest.raises(ConfigurationError, match=r"congestion_control: .* is not a name such as cubic"):
+            peer(around, config=toml(around, f"congestion_control = {wrong}"))
