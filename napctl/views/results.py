@@ -60,6 +60,8 @@ def users_text(users: Sequence[str]) -> str:
 
 def summary(document: SearchDocument) -> str:
     """The line below the results: how many, how fast, how to get more."""
+    if document.reason is not None:
+        return f"Nothing can match: {visible(document.reason)}."
     took = f"{document.took_ms:.1f} ms"
     if not document.results:
         return f"No results from others in {took} (your own files are not shown)."

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from attrs import define, field
+from msgspec import structs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -213,8 +214,7 @@ class IndexSession:
         if len(request.parts) > 100_000:
             self._give_up(number, RemoteProtocolError("an endless answer"))
         elif isinstance(last, wire.Results):
-            whole = wire.Results(number, tuple(request.parts), True, last.truncated, last.next, last.took_ms)
-            self._finish(number).callback(whole)
+            self._finish(number).callback(structs.replace(last, results=tuple(request.parts)))
         elif last is not None:
             self._finish(number).callback(request.parts)
 

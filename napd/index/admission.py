@@ -102,7 +102,12 @@ class Door:
                 ticket=services.tickets.issue(account),
                 time=services.now(),
                 observed=join_address(session.host, session.port),
-                limits=wire.Limits(services.limits.listings, services.limits.searches_per_s, services.limits.page),
+                limits=wire.Limits(
+                    services.limits.listings,
+                    services.limits.searches_per_s,
+                    services.limits.page,
+                    services.limits.wishes,
+                ),
                 epoch=opened.position.epoch,
                 revision=opened.position.revision,
                 digest=opened.position.digest,

@@ -64,6 +64,7 @@ def _result(found: Found, presence: Presence) -> wire.Result:
         users=tuple(names[: wire.MAX_USERS_TOLD]),
         type=kind_of(found.shown.name),
         media={field: float(value) for field, value in media.items() if value is not None},
+        names=found.names,
     )
 
 

@@ -26,6 +26,8 @@ MAX_ASKED = 256
 MAX_NAMES = 8
 #: Items of one content that are compared with a search.
 MAX_JUDGED = 256
+#: Items of one content whose names are counted; the empty file may have thousands.
+MAX_COUNTED = 1_000
 
 V = TypeVar("V")
 #: Items of one content, with the accounts that say so.
@@ -67,6 +69,13 @@ def shown(table: ItemTable, presence: Presence, content: int, asker: Asker, amon
         if found is not None:
             presence.shown[content] = found
     return found
+
+
+def names(table: ItemTable, presence: Presence, content: int, asker: Asker) -> int:
+    """How many different names a content is offered under to the asker, by anybody online."""
+    if len(table.items_of(content)) == 1:
+        return 1
+    return len({table.row(item).name for item in islice(presence.items_for(content, asker), MAX_COUNTED)})
 
 
 def _ask(table: ItemTable, presence: Presence, content: int, items: BitMap, asker: Asker) -> Row | None:

@@ -9,7 +9,7 @@ from itertools import islice
 from attrs import define
 from pyroaring import BitMap
 
-from .claims import Among, shown
+from .claims import Among, names, shown
 from .filters import Filters
 from .items import Asker, Item
 from .order import Cursor, Place, name_key, source_points, text_points, write_cursor
@@ -127,7 +127,12 @@ class MemoryEngine:
         left = [(place, number) for number, place in placed.places.items() if after is None or place > after]
         first = nsmallest(wanted.limit + 1, left)
         results = [
-            Found(self._table.content_id(number), seen, sorted(self._presence.holders_for(number, asker)))
+            Found(
+                self._table.content_id(number),
+                seen,
+                sorted(self._presence.holders_for(number, asker)),
+                names(self._table, self._presence, number, asker),
+            )
             for _, number in first[: wanted.limit]
             if (seen := shown(self._table, self._presence, number, asker, placed.among)) is not None
         ]

@@ -14,6 +14,7 @@ class Limits:
     :param listings: of one catalogue; a listing costs the index about half a kilobyte of memory.
     :param searches_per_s: of one session in the long run; `search_burst` at once.
     :param page: results of one search.
+    :param wishes: that a session may have; each costs some 2 KB, and a look at what is announced now and then.
     :param connections: in all; an idle one costs some 50 KB.
     :param connections_per_address: a household or a small network behind one address; loopback is not counted.
     :param unread_bytes: waiting for a session that does not read, at which it is cut off.
@@ -24,6 +25,7 @@ class Limits:
     searches_per_s: float = 10.0
     search_burst: int = 20
     page: int = wire.MAX_PAGE
+    wishes: int = 200
     connections: int = 12_000
     connections_per_address: int = 200
     unread_bytes: int = 8 << 20

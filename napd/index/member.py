@@ -15,18 +15,20 @@ from .dialback import Proof
 from .items import Asker
 from .limits import Allowance
 from .presence import Online
-from .search import wanted_of
+from .query import understand
+from .search import wanted_of, wished_of
 from .services import Services
 from .session import Session
 from .store.interface import Account
 from .tickets import RENEW_AFTER_S
+from .wishing import Wish
 
 #: Seconds between two log lines about the same limit of the same session.
 LIMIT_LOGGED_S = 60.0
 
 
 class Member:
-    """Implements `napd.index.session.Member` and `napd.index.seeking.Seeker`.
+    """Implements `napd.index.session.Member`, `napd.index.seeking.Seeker` and `napd.index.wishing.Wisher`.
 
     :param forget: called once when the session is over.
     """
@@ -63,6 +65,10 @@ class Member:
                 self._search(message)
             case wire.Users():
                 self._ask(message.id, lambda: self._answer_users(message))
+            case wire.Wish():
+                self._wish(message)
+            case wire.Unwish():
+                self._services.wishing.drop(self, message.wishes)
             case wire.Seek():
                 self._seek(message)
             case wire.Unseek():
@@ -75,10 +81,14 @@ class Member:
     def tell_sources(self, message: wire.Sources) -> None:
         self._session.say(message)
 
+    def tell_wished(self, message: wire.Wished) -> None:
+        self._session.say(message)
+
     def left(self, reason: str) -> None:
         """Nothing of this peer is left in any answer."""
         services, account = self._services, self._online.account
         services.seeking.leave(self)
+        services.wishing.leave(self)
         services.catalogues.disconnect(self._online)
         services.turns.drop(self)
         if self._proof is not None:
@@ -130,6 +140,19 @@ class Member:
     def _answer_users(self, message: wire.Users) -> None:
         for part in answers.users(message.id, message.words, self._services.presence, self.asker):
             self._session.say(part)
+
+    def _wish(self, message: wire.Wish) -> None:
+        wishing, most = self._services.wishing, self._services.limits.wishes
+        wishing.drop(self, (message.wish,))
+        if wishing.held_by(self) >= most:
+            self._limit("index.wishes", f"over {most} wishes are held", message.wish)
+            return
+        try:
+            wishing.hold(self, message.wish, Wish(understand(message.query), wished_of(message), message.user))
+        except Misuse as error:
+            self._session.say(wire.Error(error.code, str(error), message.wish))
+        else:
+            self._session.say(wire.Wished(message.wish))
 
     def _seek(self, message: wire.Seek) -> None:
         seeking = self._services.seeking

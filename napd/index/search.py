@@ -34,11 +34,15 @@ class Wanted:
 
 @frozen
 class Found:
-    """One content that matches. `sources` counts the accounts that offer it to the asker; `holders` are they."""
+    """One content that matches. `sources` counts the accounts that offer it to the asker; `holders` are they.
+
+    :param names: different ones that they give it.
+    """
 
     content: ContentId
     shown: Row
     holders: Sequence[int]
+    names: int = 1
 
     @property
     def sources(self) -> int:
@@ -70,13 +74,17 @@ class SearchEngine(Protocol):
         """One page, its work bounded whatever is asked."""
 
 
+def wished_of(message: wire.Search | wire.Wish) -> Wished:
+    ext = tuple(sorted({cleaned for ext in message.ext if (cleaned := ext.strip().lstrip(".").lower())}))
+    return Wished(ext, message.type, message.min_size, message.max_size, message.min_bitrate)
+
+
 def wanted_of(message: wire.Search, most: int) -> Wanted:
     """:param most: results that a page may have.
     :raises Misuse: nothing to search for, or a cursor that is none of this order."""
-    ext = tuple(sorted({cleaned for ext in message.ext if (cleaned := ext.strip().lstrip(".").lower())}))
     return Wanted(
         query=understand(message.query),
-        wished=Wished(ext, message.type, message.min_size, message.max_size, message.min_bitrate),
+        wished=wished_of(message),
         user=message.user,
         sort=message.sort,
         limit=min(message.limit, most),

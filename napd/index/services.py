@@ -25,6 +25,7 @@ from .store.interface import IndexStore
 from .table import ItemTable
 from .tickets import Tickets
 from .turns import Turns
+from .wishing import Wishing
 
 
 @define
@@ -51,6 +52,7 @@ class Services:
     presence: Presence
     engine: SearchEngine
     seeking: Seeking
+    wishing: Wishing
     catalogues: Catalogues
     tickets: Tickets
     dialback: Dialback
@@ -86,6 +88,7 @@ def assemble(
         presence=presence,
         engine=engine,
         seeking=seeking,
+        wishing=Wishing(),
         catalogues=Catalogues(store, table, engine, presence, seeking, lambda: deferLater(clock, 0)),
         tickets=Tickets(identity, now),
         dialback=Dialback(clock, dialler, background, random),

@@ -114,10 +114,12 @@ class PeerDaemon:
                 users=result.users,
                 type=result.type,
                 media=result.media,
+                names=result.names,
             )
             for place, result in enumerate(found.results)
         ]
-        return documents.SearchDocument(query.query, results, found.truncated, found.next, round(took, 3))
+        reason = None if found.reason is None else printable(found.reason)
+        return documents.SearchDocument(query.query, results, found.truncated, found.next, round(took, 3), reason)
 
     async def get(self, params: control.GetParams) -> documents.DownloadsDocument | documents.PartlyDocument:
         wanted, errors = self._wanted(params.results)

@@ -41,6 +41,7 @@ class SearchResult(Struct, frozen=True):
     users: tuple[str, ...]
     type: str | None
     media: dict[str, float]
+    names: int = 1
 
 
 class SearchDocument(Struct, frozen=True):
@@ -49,6 +50,7 @@ class SearchDocument(Struct, frozen=True):
     truncated: bool
     next: str | None
     took_ms: float
+    reason: str | None = None
     schema: int = SCHEMA
 
 

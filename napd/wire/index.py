@@ -43,6 +43,11 @@ MAX_SEEKS = 20_000
 MAX_SEEK_BATCH = 500
 #: Results in one page of a search.
 MAX_PAGE = 1_000
+#: Wishes that a session may have, as far as the protocol goes; an index allows as many or fewer.
+MAX_WISHES = 10_000
+#: Wishes named in one `unwish`; results told of one wish in one `wished`.
+MAX_UNWISH_BATCH = 500
+MAX_WISHED = 50
 #: Users told by name for one result; `sources` counts all of them.
 MAX_USERS_TOLD = 64
 #: Sources told for one content; those among them that have only parts of it.
@@ -119,6 +124,28 @@ class Search(Struct, frozen=True, tag="search", tag_field="t", omit_defaults=Tru
     cursor: ShortText | None = None
 
 
+class Wish(Struct, frozen=True, tag="wish", tag_field="t", omit_defaults=True):
+    """Peer → index: a search that stands: tell me what matches of all that is announced from now on.
+
+    `wish` is the peer's own number for it; one that it has already is replaced. The other fields are a search's.
+    """
+
+    wish: RequestId
+    query: LongText
+    ext: Annotated[tuple[ShortText, ...], Meta(max_length=16)] = ()
+    type: FileKind | None = None
+    min_size: Count | None = None
+    max_size: Count | None = None
+    min_bitrate: Count | None = None
+    user: UserName | None = None
+
+
+class Unwish(Struct, frozen=True, tag="unwish", tag_field="t"):
+    """Peer → index: these wishes stand no more."""
+
+    wishes: Annotated[tuple[RequestId, ...], Meta(max_length=MAX_UNWISH_BATCH)]
+
+
 class Seek(Struct, frozen=True, tag="seek", tag_field="t"):
     """Peer → index: tell me who holds these, now and whenever it changes."""
 
@@ -149,11 +176,12 @@ class Users(Struct, frozen=True, tag="users", tag_field="t"):
 
 
 class Limits(Struct, frozen=True):
-    """What the index allows this session."""
+    """What the index allows this session. `wishes`: 0 from an index that knows none."""
 
     listings: Count
     searches_per_s: Number
     page: Count
+    wishes: Count = 0
 
 
 class Welcome(Struct, frozen=True, tag="welcome", tag_field="t"):
@@ -192,7 +220,10 @@ class Resync(Struct, frozen=True, tag="resync", tag_field="t"):
 
 
 class Result(Struct, frozen=True):
-    """One content that matches, under the name that most of its online holders give it."""
+    """One content that matches, under the name that most of its online holders give it.
+
+    `names`: how many different ones they give it, this one among them.
+    """
 
     content: Hex64
     name: ShortText
@@ -202,10 +233,14 @@ class Result(Struct, frozen=True):
     users: Annotated[tuple[UserName, ...], Meta(max_length=MAX_USERS_TOLD)]
     type: FileKind | None
     media: dict[ShortText, Number] = field(default_factory=dict)
+    names: Count = 1
 
 
 class Results(Struct, frozen=True, tag="results", tag_field="t"):
-    """Index → peer: a part of a search's page; `last` closes it, and only then the rest counts."""
+    """Index → peer: a part of a search's page; `last` closes it, and only then the rest counts.
+
+    `reason`: why nothing at all can match what was asked; there are no results then.
+    """
 
     id: RequestId
     results: tuple[Result, ...]
@@ -213,6 +248,19 @@ class Results(Struct, frozen=True, tag="results", tag_field="t"):
     truncated: bool = False
     next: ShortText | None = None
     took_ms: Number = 0.0
+    reason: ShortText | None = None
+
+
+class Wished(Struct, frozen=True, tag="wished", tag_field="t"):
+    """Index → peer: what was announced and matches a wish; without results: the answer to the `wish` itself.
+
+    `more`: there is more than is told. `reason`: nothing can match the wish, so it is not held.
+    """
+
+    wish: RequestId
+    results: Annotated[tuple[Result, ...], Meta(max_length=MAX_WISHED)] = ()
+    more: bool = False
+    reason: ShortText | None = None
 
 
 class Source(Struct, frozen=True):
@@ -297,14 +345,29 @@ class Bye(Struct, frozen=True, tag="bye", tag_field="t"):
 #: Codes of `Bye` after which a peer stops trying: a person has to act.
 FINAL_CODES = frozenset({"name_taken", "bad_name", "bad_credential", "banned", "replaced", "version"})
 
-FromPeer = Hello | Login | Announce | Search | Seek | Unseek | Partial | Users | Ping | Pong | Error | Bye
+FromPeer = (
+    Hello | Login | Announce | Search | Wish | Unwish | Seek | Unseek | Partial | Users | Ping | Pong | Error | Bye
+)
 FromIndex = (
-    Hello | Welcome | Ticket | Ack | Resync | Results | Sources | UserList | Reachable | Ping | Pong | Error | Bye
+    Hello
+    | Welcome
+    | Ticket
+    | Ack
+    | Resync
+    | Results
+    | Wished
+    | Sources
+    | UserList
+    | Reachable
+    | Ping
+    | Pong
+    | Error
+    | Bye
 )
 
 decode_from_peer = decoder_for(
-    Hello, Login, Announce, Search, Seek, Unseek, Partial, Users, Ping, Pong, Error, Bye
+    Hello, Login, Announce, Search, Wish, Unwish, Seek, Unseek, Partial, Users, Ping, Pong, Error, Bye
 ).decode
 decode_from_index = decoder_for(
-    Hello, Welcome, Ticket, Ack, Resync, Results, Sources, UserList, Reachable, Ping, Pong, Error, Bye
+    Hello, Welcome, Ticket, Ack, Resync, Results, Wished, Sources, UserList, Reachable, Ping, Pong, Error, Bye
 ).decode

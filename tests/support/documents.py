@@ -79,20 +79,21 @@ SEARCH: dict[str, Any] = {
         {
             "n": 1, "content": CONTENT, "name": "moon.flac", "folder": "albums/dark side", "size": 31_400_000,
             "sources": 3, "users": ["ann", "bob", "carol"], "type": "audio",
-            "media": {"duration_s": 225.4, "bitrate_kbps": 1011},
+            "media": {"duration_s": 225.4, "bitrate_kbps": 1011}, "names": 2,
         },
         {
             "n": 2, "content": "ab" * 32, "name": WIDE, "folder": None, "size": 0, "sources": 1, "users": ["bob"],
-            "type": None, "media": {},
+            "type": None, "media": {}, "names": 1,
         },
         {
             "n": 3, "content": "cd" * 32, "name": HOSTILE, "folder": "x/\x1b]0;title\x07", "size": 999_999,
-            "sources": 1, "users": ["ann"], "type": "video", "media": {"width": 1920, "height": 1080},
+            "sources": 1, "users": ["ann"], "type": "video", "media": {"width": 1920, "height": 1080}, "names": 1,
         },
     ],
     "truncated": True,
     "next": "eyJhIjoxfQ",
     "took_ms": 3.1415,
+    "reason": None,
 }  # fmt: skip
 
 SOURCES: dict[str, Any] = {

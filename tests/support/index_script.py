@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from attrs import define, field
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from msgspec import Struct
+from msgspec import Struct, structs
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.task import Clock
@@ -295,7 +295,7 @@ class PeerScript:
         assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
         last = parts[-1]
         rows = tuple(row for part in parts for row in part.results)
-        return wire.Results(last.id, rows, last.last, last.truncated, last.next, last.took_ms)
+        return structs.replace(last, results=rows)
 
     def found(self, query: str, **how: Any) -> list[str]:
         """Names of the results."""

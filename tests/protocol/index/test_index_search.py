@@ -51,7 +51,7 @@ def test_holders_are_counted_whatever_they_call_it_and_most_of_them_choose_the_n
         index.online(user, entry("b/common.mp3", seed="x", size=7))
     (result,) = asker.search("mp3").results
     assert (result.name, result.folder, result.size) == ("common.mp3", "b", 7)
-    assert (result.sources, result.users) == (3, ("ann", "bob", "cat"))
+    assert (result.sources, result.users, result.names) == (3, ("ann", "bob", "cat"), 2)
 
 
 def test_a_result_is_called_what_was_searched_for_although_most_call_it_something_else(

@@ -77,6 +77,8 @@ def test_the_figures_are_those_of_the_code() -> None:
         f"At most {wire.MAX_OUTSTANDING} requests",
         f"At most {wire.MAX_SEEKS:,} contents",
         f"up to {wire.MAX_SEEK_BATCH} hex64",
+        f"up to {wire.MAX_UNWISH_BATCH} of those numbers",
+        f"| up to {wire.MAX_WISHED} |",
         f"1…{wire.MAX_PAGE} (100)",
         f"up to {wire.MAX_USERS_TOLD} of them by name",
         f"up to {wire.MAX_SOURCES_TOLD} of `peer`",
