@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from ..wire import index as wire
+from ..wire.kinds import kind_of
 from ..wire.line import MAX_LINE_BYTES
 from .items import Asker
-from .kinds import kind_of
 from .presence import Online, Presence
 from .search import Found, Page
 from .words import fold

@@ -10,8 +10,7 @@ from pyroaring import BitMap
 
 from ..wire.catalogue import Media
 from ..wire.index import FileKind
-from .kinds import extensions_of, kind_of
-from .words import extension
+from ..wire.kinds import extension, extensions_of, kind_of
 
 K = TypeVar("K")
 

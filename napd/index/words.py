@@ -135,9 +135,3 @@ def searchable(folder: str, name: str) -> Searchable:
             terms.update(run.text)
     text = f" {BOUNDARY} ".join(joined(found) for found in names)
     return Searchable(f" {text} ", frozenset(terms))
-
-
-def extension(name: str) -> str:
-    """In lower case, without its dot; empty if there is none. ``.profile`` has none."""
-    stem, dot, last = name.rpartition(".")
-    return last.lower() if dot and stem.strip(".") else ""

@@ -68,6 +68,9 @@ EVENTS: dict[str, EventKind] = {
         "info", "A share was gone through.", ("share", "listings", "bytes", "skipped", "took_s")
     ),
     "share.file_failed": EventKind("warn", "A file could not be read.", ("share", "error")),
+    "share.media_unreadable": EventKind(
+        "warn", "The headers of a recording could not be understood; it is shared without them.", ("share", "error")
+    ),
     "share.watch_failed": EventKind(
         "warn", "Live changes cannot be seen; the periodic rescan finds them.", ("share", "error")
     ),

@@ -15,6 +15,8 @@ from ...content.digest import CHUNK_BYTES, DIGEST_BYTES, GROUP_CHUNKS, chunk_cou
 from ...wire.catalogue import Media
 from .hashing import PART_CHUNKS, Hashed, Work
 from .identity import Identity
+from .media import is_told_of
+from .opening import join
 
 #: Seconds that the hash of a file that is gone is kept: disks are unmounted, directories moved away and back.
 KEPT_S = 30 * 86_400.0
@@ -23,6 +25,8 @@ KEPT_ORPHANS = 100_000
 #: After so many changes, each soon after the one before, a file is hashed only when it is quiet: hashing what is
 #: written again and again, each time anew, would be endless work.
 RESTLESS = 3
+#: Files of one state that are looked at for a name that says what it is; links to it, mostly one.
+MAX_PLACES = 16
 
 _media = msgspec.json.Decoder(Media)
 
@@ -82,6 +86,36 @@ class HashCache:
         ).fetchone()
         return Media() if row is None else _media.decode(row[0])
 
+    def undescribed(self, after: int, limit: int) -> tuple[list[Work], int | None]:
+        """Recordings whose headers were never looked into, some of the hashes after this one; and the last of those.
+
+        What is no recording is not asked for again. A file that is not there just now is left for later.
+        """
+        rows = self._db.execute(
+            "SELECT undescribed.hash, device, inode, size, mtime_ns, ctime_ns FROM undescribed"
+            " JOIN hash ON hash.id = undescribed.hash WHERE undescribed.hash > ? ORDER BY undescribed.hash LIMIT ?",
+            (after, limit),
+        ).fetchall()
+        works = []
+        for row, *identity in rows:
+            places = self._db.execute(
+                "SELECT share, directory, folder, file.name, missing FROM file JOIN share ON share.id = share"
+                " WHERE hash = ? AND directory IS NOT NULL LIMIT ?",
+                (row, MAX_PLACES),
+            ).fetchall()
+            told = [place for place in places if is_told_of(place[3])]
+            here = [place for place in told if not place[4]]
+            if here:
+                share, directory, folder, name, _ = here[0]
+                works.append(Work(row, share, directory, join(folder, name), Identity(*identity), 0, 0, None))
+            elif places and not told:
+                self._db.execute("DELETE FROM undescribed WHERE hash = ?", (row,))
+        return works, rows[-1][0] if rows else None
+
+    def describe(self, row: int, media: bytes) -> None:
+        self._db.execute("UPDATE hash SET media = ? WHERE id = ?", (media, row))
+        self._db.execute("DELETE FROM undescribed WHERE hash = ?", (row,))
+
     def schedule(self, row: int, due: float | None) -> None:
         self._db.execute("UPDATE hash SET due = ? WHERE id = ?", (due, row))
 
@@ -120,9 +154,8 @@ class HashCache:
                 self.schedule(row, None)
                 continue
             share, directory, folder, name = place
-            path = folder + b"/" + name if folder else name
             first, count, expected = self._next_part(row, identity[2], content is not None, doubtful)
-            works.append(Work(row, share, directory, path, Identity(*identity), first, count, expected))
+            works.append(Work(row, share, directory, join(folder, name), Identity(*identity), first, count, expected))
         return works
 
     def next_due(self, sizes: tuple[int, int]) -> float | None:
@@ -180,9 +213,11 @@ class HashCache:
 
     def _conclude(self, known: HashRow, part: Hashed, groups: list[bytes], doubtful: int, now: float) -> bytes:
         content = bytes.fromhex(content_id(known.size, groups))
+        media = None if part.told is None else part.told.media
         self._db.execute(
-            "UPDATE hash SET content = ?, group_digests = ?, doubtful = ?, due = ?, failed = NULL WHERE id = ?",
-            (content, b"".join(groups), doubtful, max(now, part.settles_at) if doubtful else None, known.id),
+            "UPDATE hash SET content = ?, group_digests = ?, media = ?, doubtful = ?, due = ?, failed = NULL"
+            " WHERE id = ?",
+            (content, b"".join(groups), media, doubtful, max(now, part.settles_at) if doubtful else None, known.id),
         )
         return content
 

@@ -76,6 +76,14 @@ class CatalogueLog:
         self._tombstones += 1
         self._db.execute("UPDATE entry SET files = 0, revision = ? WHERE id = ?", (self._revision, row))
 
+    def replace(self, row: int, entry: Entry) -> int:
+        """A file behind this entry is told of otherwise now. Returns the row of the entry that it is behind."""
+        (digest,) = self._db.execute("SELECT digest FROM entry WHERE id = ?", (row,)).fetchone()
+        if digest == entry_digest(entry):
+            return row
+        self.leave(row, entry.size)
+        return self.enter(entry)
+
     def save(self) -> None:
         """Before the transaction's commit."""
         if self._tombstones > 2 * self._kept:

@@ -12,7 +12,7 @@ from ...errors import NapError
 from ...ops.threads import Worker
 from .bell import Bell
 from .books import Books
-from .hashing import Changed, Failed, Outcome, hash_batch
+from .hashing import Changed, Failed, Outcome, Work, hash_batch
 
 #: Files up to this size have a thread of their own, so that no large one keeps them waiting.
 SMALL_BYTES = 16 << 20
@@ -33,6 +33,7 @@ class Hasher:
     :param batch: files taken at once.
     :param strands: chunks or files read at a time.
     :param heard: told what could not be hashed: changed or gone, or failed.
+    :param unreadable: told of each recording whose headers could not be understood, and why.
     :param trouble: told when the books could not be written.
     """
 
@@ -47,6 +48,7 @@ class Hasher:
         batch: int,
         strands: int,
         heard: Callable[[Changed | Failed], None],
+        unreadable: Callable[[Work, str], None],
         trouble: Callable[[NapError], None],
     ) -> None:
         self._now = now
@@ -56,6 +58,7 @@ class Hasher:
         self._batch = batch
         self._strands = strands
         self._heard = heard
+        self._unreadable = unreadable
         self._trouble = trouble
         self._stopped = Event()
         self._bell = Bell(clock)
@@ -91,4 +94,6 @@ class Hasher:
         for outcome in outcomes:
             if isinstance(outcome, (Changed, Failed)):
                 self._heard(outcome)
+            elif outcome.told is not None and outcome.told.trouble is not None:
+                self._unreadable(outcome.work, outcome.told.trouble)
         return None

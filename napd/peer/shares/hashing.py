@@ -1,4 +1,7 @@
-"""Reads files and makes their chunk digests, a bounded part at a time. For threads."""
+"""Reads files and makes their chunk digests, a bounded part at a time. For threads.
+
+With the last part of a recording goes what its headers tell.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from threading import Event, Thread
 
 from attrs import frozen
 
-from ...content.digest import CHUNK_BYTES, chunk_bytes, chunk_digest
+from ...content.digest import CHUNK_BYTES, DIGEST_BYTES, chunk_bytes, chunk_count, chunk_digest
 from .identity import Identity, settles_at
+from .media import Told, read_media
 from .opening import GONE, about_file, open_file
 
 #: Chunks hashed before anybody else has a turn, and before they are kept: 256 MiB is a second or two on a slow disk.
@@ -35,12 +39,16 @@ class Work:
 
 @frozen
 class Hashed:
-    """Digests of the part, or of its beginning. Chunks before number `doubtful` were read before `settles_at`."""
+    """Digests of the part, or of its beginning. Chunks before number `doubtful` were read before `settles_at`.
+
+    :ivar told: with the digests of the last chunk of a recording, what its headers say.
+    """
 
     work: Work
     digests: bytes
     doubtful: int
     settles_at: float
+    told: Told | None = None
 
 
 @frozen
@@ -99,15 +107,23 @@ def hash_part(work: Work, now: Callable[[], float], stopped: Event, strands: int
             trusted_from = settles_at(status, now())
             digests, doubtful = _read(descriptor, work, trusted_from, now, stopped, strands)
             vain = work.count > 0
+            told = read_media(descriptor, work.path, status.st_size) if _concludes(work, digests) else None
             if digests is None or Identity.of(os.fstat(descriptor)) != work.identity:
                 return Changed(work, vain)
-            return Hashed(work, digests, doubtful, trusted_from)
+            return Hashed(work, digests, doubtful, trusted_from, told)
         finally:
             os.close(descriptor)
     except OSError as error:
         if about_file(error).errno in GONE:
             return Changed(work, vain)
         return Failed(work, error.strerror or str(error))
+
+
+def _concludes(work: Work, digests: bytes | None) -> bool:
+    """Whether these are the last of the file's digests, and not a second look at what is known."""
+    if digests is None or work.expected is not None:
+        return False
+    return work.first + len(digests) // DIGEST_BYTES == chunk_count(work.identity.size)
 
 
 def _read(

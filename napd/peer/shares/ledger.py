@@ -189,6 +189,8 @@ class Ledger:
                     content = self._cache.advance(known, outcome, now)
                     if content is not None:
                         self._list_all(known.id, content, waiting=False)
+                        if outcome.told is not None:
+                            self._tell_anew(known.id)
                 elif self._cache.confirm(known, outcome, now):
                     self._list_all(known.id, known.content, waiting=False)
                 else:
@@ -201,6 +203,17 @@ class Ledger:
             case Failed(reason=reason):
                 self._cache.fail(known.id, reason)
                 self._list_all(known.id, None, waiting=False)
+
+    def undescribed(self, after: int, limit: int) -> tuple[list[Work], int | None]:
+        with self._transaction():
+            return self._cache.undescribed(after, limit)
+
+    def describe(self, described: Sequence[tuple[int, bytes]]) -> None:
+        """What the headers of files say that were hashed before, by their hash."""
+        with self._transaction():
+            for row, media in described:
+                self._cache.describe(row, media)
+                self._tell_anew(row)
 
     def outline(self, content: ContentId) -> tuple[int, bytes]:
         return self._cache.outline(bytes.fromhex(content))
@@ -294,6 +307,16 @@ class Ledger:
             file = FileRow.of(row)
             if file.entry is not None or file.waiting:
                 self._list(file, content, waiting=waiting)
+
+    def _tell_anew(self, known: int) -> None:
+        """All files in this state that are listed, if what their headers say is not what is told."""
+        for row in self._db.execute(FILES_OF_HASH, (known,)).fetchall():
+            file = FileRow.of(row)
+            if file.entry is not None and file.content is not None:
+                record = self._shares[file.share].record
+                entry = self._log.replace(file.entry, self._entry(record, file, file.content, file.identity.size))
+                if entry != file.entry:
+                    self._db.execute("UPDATE file SET entry = ? WHERE id = ?", (entry, file.id))
 
     def _delete(self, file: FileRow, now: float) -> None:
         self._list(file, None, waiting=False)

@@ -5,12 +5,13 @@ hash    what is known of one state of one file (see `identity`): its content onc
         the next part may be read (null: nothing to do); `doubtful`: so many leading chunks were read while the file was
         young and are to be read again; `restless`: so many states just before this one were read and soon outdated;
         `failed`: why it cannot be read; `orphaned`: since when no file has been in this state (it is kept a while);
-        `media`: what is known of a recording or picture, as JSON.
+        `media`: what the headers of a recording say, as JSON; null where they were not looked into.
 digests the chunk digests of a hash by group (1,024 chunks), as far as they are known.
 entry   one row for each catalogue entry there ever was, with the number of its last change; `files` counts the files
         that stand behind it. None: it is withdrawn, and the row (a tombstone) is there to tell that.
 file    one file in one share: the hash of its present state, and what it is listed as. `content` may be known before
         the hash is (renamed, another mode); `waiting`: it cannot be listed until it is hashed.
+undescribed  hashes from before headers were looked into.
 """
 
 from __future__ import annotations
@@ -62,5 +63,9 @@ SCHEMA = (
     );
     CREATE INDEX file_hash ON file (hash);
     CREATE INDEX file_content ON file (content, share) WHERE content IS NOT NULL;
+    """,
+    """
+    CREATE TABLE undescribed (hash INTEGER PRIMARY KEY REFERENCES hash (id) ON DELETE CASCADE);
+    INSERT INTO undescribed SELECT id FROM hash WHERE content IS NOT NULL;
     """,
 )

@@ -22,9 +22,10 @@ from ...ops.threads import Pool, Worker
 from ...wire import documents
 from .books import Books
 from .checking import check
+from .describing import Describer
 from .guard import Guard, check_name, default_name, normal
 from .hasher import LARGE, SMALL, Hasher
-from .hashing import Changed, Failed
+from .hashing import Changed, Failed, Work
 from .ledger import Ledger
 from .reader import Reader, Shared
 from .records import ShareCounts, ShareRecord
@@ -94,10 +95,18 @@ class Shares:
                 batch=batch,
                 strands=min(MAX_STRANDS, len(os.sched_getaffinity(0))),
                 heard=self._not_hashed,
+                unreadable=self._unreadable,
                 trouble=self._trouble,
             )
             for thread, sizes, batch in zip(self._hash_threads, (SMALL, LARGE), (SMALL_BATCH, 1), strict=True)
         ]
+        self._describer = Describer(
+            clock=reactor,
+            worker=self._hash_threads[0],
+            books=self._books,
+            unreadable=self._unreadable,
+            trouble=self._trouble,
+        )
         self._watcher = Watcher()
         self._around = Surroundings(
             clock=reactor,
@@ -132,12 +141,14 @@ class Shares:
                 self._begin(record)
         for hasher in self._hashers:
             self._hashing.append(self._background.start("hashing", hasher.run()))
+        self._hashing.append(self._background.start("describing", self._describer.run()))
         self._background.start("clearing out shares", self._clear_out())
 
     async def stop(self) -> None:
         """What is being read is left, what was read is kept."""
         for hasher in self._hashers:
             hasher.stop()
+        self._describer.stop()
         for running in self._shares.values():
             running.share.end()
         for running in list(self._shares.values()):
@@ -308,6 +319,11 @@ class Shares:
                     running.share.failed(outcome.work.path, outcome.reason)
                 else:
                     running.share.look_again(outcome.work.path)
+
+    def _unreadable(self, work: Work, reason: str) -> None:
+        for running in self._shares.values():
+            if running.share.id == work.share:
+                running.share.unreadable(work.path, reason)
 
     def _wake_hashers(self) -> None:
         for hasher in self._hashers:

@@ -32,7 +32,8 @@ GATHER_S = 0.05
 RETRY_S = 5.0
 #: Walks of single folders that may wait; beyond, the whole share is gone through.
 MAX_FOLDERS = 200
-#: Files that could not be read, said aloud for each pass; `share list` shows the others too.
+#: Files that could not be read, and as many recordings whose headers could not, said aloud for each pass; `share list`
+#: shows the other files too.
 MAX_FAILURES_TOLD = 10
 
 
@@ -81,6 +82,7 @@ class Share:
         self._root_due = 0.0
         self._pass_due = 0.0
         self._failures_told = 0
+        self._unreadable_told = 0
         self._withdrawn = False
         self._gathering: IDelayedCall | None = None
         self._ending = False
@@ -107,6 +109,14 @@ class Share:
             self._failures_told += 1
             said = f"{printable(path.decode(errors='replace'))}: {reason}"
             self._around.events.emit("share.file_failed", f"In {self.name}: {said}", share=self.name, error=said)
+
+    def unreadable(self, path: bytes, reason: str) -> None:
+        """A recording is shared without what its headers should say."""
+        if self._unreadable_told < MAX_FAILURES_TOLD:
+            self._unreadable_told += 1
+            said = f"{printable(path.decode(errors='replace'))}: {printable(reason)}"
+            message = f"In {self.name}: nothing is told of {said}"
+            self._around.events.emit("share.media_unreadable", message, share=self.name, error=said)
 
     def end(self) -> None:
         """Let `run` end soon."""
@@ -226,7 +236,7 @@ class Share:
         self._wanted = self._asked = False
         self._waiters = []
         self._watch_error = None
-        self._failures_told = 0
+        self._failures_told = self._unreadable_told = 0
         self.state = ShareState.SCANNING
 
     async def _end_pass(self, done: _Pass) -> None:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napd.errors import Misuse
-from napd.index.kinds import KINDS, extensions_of, kind_of
 from napd.index.query import MAX_PIECES, understand
-from napd.index.words import MAX_WORD, extension, fold, runs, searchable
+from napd.index.words import MAX_WORD, fold, runs, searchable
+from napd.wire.kinds import KINDS, extension, extensions_of, kind_of
 
 
 def words(text: str) -> list[str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
-from ..wire.index import FileKind
-from .words import extension
+from .index import FileKind
 
 _EXTENSIONS: dict[FileKind, str] = {
     "audio": (
@@ -41,6 +40,12 @@ _KIND_OF: dict[str, FileKind] = {ext: kind for kind, extensions in _EXTENSIONS.i
 
 #: All kinds, as the wire names them.
 KINDS: Sequence[FileKind] = get_args(FileKind)
+
+
+def extension(name: str) -> str:
+    """In lower case, without its dot; empty if there is none. ``.profile`` has none."""
+    stem, dot, last = name.rpartition(".")
+    return last.lower() if dot and stem.strip(".") else ""
 
 
 def kind_of(name: str) -> FileKind | None:
