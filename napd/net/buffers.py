@@ -14,7 +14,7 @@ class Buffers:
     :param most_kept: further ones are made when all of these are in use, and left to the garbage.
     """
 
-    def __init__(self, size: int, most_kept: int = 16) -> None:
+    def __init__(self, size: int, most_kept: int = 32) -> None:
         self.size = size
         self._most_kept = most_kept
         self._kept: deque[bytearray] = deque()

@@ -30,6 +30,11 @@ _CREATE_ATTEMPTS = 20
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _SYNC_FILE_RANGE_WRITE = 2
+_FALLOC_FL_KEEP_SIZE = 1
+#: File systems (by `statfs`) on which setting room aside is quick and makes writing cheaper: ext4, XFS.
+_WORTH_SETTING_ASIDE = frozenset({0xEF53, 0x58465342})
+#: What has to be left free when room is set aside for a download that may take days.
+LEFT_FREE_BYTES = 1 << 30
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -124,6 +129,20 @@ class Disk:
         if call is not None:
             # Whether it worked, the sync that follows will tell.
             call(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
+
+    def set_aside(self, descriptor: int, size: int) -> None:
+        """Have the file system keep room for so many bytes; the file's length and its holes stay. Only a hint.
+
+        Nothing is set aside where that would fill the disk, or is of no use.
+        """
+        try:
+            free = os.fstatvfs(descriptor)
+            if free.f_bavail * free.f_frsize < size + LEFT_FREE_BYTES or _kind(descriptor) not in _WORTH_SETTING_ASIDE:
+                return
+            # Whether there was room, writing will tell.
+            _LIBC.fallocate(descriptor, _FALLOC_FL_KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(size))
+        except (OSError, AttributeError):
+            return
 
     def identity(self, descriptor: int) -> FileIdentity:
         with _told("a partial file"):
@@ -333,6 +352,14 @@ def _renameat2(source: str, target: str) -> int:
     if call(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_NOREPLACE) == 0:
         return 0
     return ctypes.get_errno()
+
+
+def _kind(descriptor: int) -> int:
+    """The number of its file system's kind, as `statfs` has it in its first word."""
+    status = (ctypes.c_long * 32)()
+    if _LIBC.fstatfs(descriptor, status):
+        raise OSError(ctypes.get_errno(), "fstatfs")
+    return int(status[0])
 
 
 @contextmanager

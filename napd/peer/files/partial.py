@@ -20,6 +20,8 @@ from .flushed import FlushedChunks
 from .names import numbered
 
 PARTIAL_DIRECTORY = ".napd"
+#: Files from this size on have room set aside.
+SET_ASIDE_BYTES = 8 * CHUNK_BYTES
 #: Chunks that are hashed again after a crash at most: what may have been written but not journalled, twice over.
 MAX_REHASH_CHUNKS = 128
 #: Parts of a partial file that hold data, looked at when it is taken up: some microseconds each.
@@ -36,6 +38,7 @@ class PartialFile:
     _descriptor: int | None = field(default=None)
     _sync_failed: bool = field(default=False)
     _named: bool = field(default=False)
+    _expected: int = field(default=0)
     _opening: threading.Lock = field(factory=threading.Lock)
 
     @property
@@ -60,13 +63,21 @@ class PartialFile:
                     self._descriptor = self.disk.create(self.path)
         return self._descriptor
 
+    def expect(self, size: int) -> None:
+        """It will have so many bytes: room is set aside with the first chunk, if that is worth it."""
+        self._expected = size if size >= SET_ASIDE_BYTES else 0
+
     def close(self) -> None:
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             self.disk.close(descriptor)
 
     def write_chunk(self, chunk: int, data: bytes | memoryview) -> None:
-        self.disk.write_at(self._open_descriptor(), data, chunk * CHUNK_BYTES)
+        descriptor = self._open_descriptor()
+        if self._expected:
+            self.disk.set_aside(descriptor, self._expected)
+            self._expected = 0
+        self.disk.write_at(descriptor, data, chunk * CHUNK_BYTES)
 
     def flush(self) -> None:
         """What was written before this call is on the disk after it, and can be found there.

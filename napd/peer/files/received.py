@@ -239,6 +239,7 @@ class Received:
         self._manifest = manifest
         self._picker = picker or Picker(manifest.outline.chunks, sequential=self._item.sequential)
         self._item.size = manifest.outline.size
+        self._partial.expect(manifest.outline.size)
 
     def digests_known_below(self) -> tuple[int, int | None]:
         """Chunks up to which digests are known from the next missing one on, and the group to ask for soon, if any."""

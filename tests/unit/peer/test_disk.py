@@ -68,6 +68,33 @@ def test_what_is_in_memory_is_read_at_once_or_left_to_a_thread(
         assert not disk.read_cached(descriptor, buffer, 3)
 
 
+def test_room_that_is_set_aside_changes_nothing_of_the_file(
+    disk: Disk, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptor = opened("file")
+    disk.write_at(descriptor, b"x" * 4096, 0)
+    before = os.fstat(descriptor).st_blocks
+    disk.set_aside(descriptor, 16 << 20)
+    status = os.fstat(descriptor)
+    # On a file system that is worth it; on others nothing happens.
+    assert status.st_blocks in (before, pytest.approx((16 << 20) // 512, rel=0.01))
+    assert status.st_size == 4096
+    assert list(disk.data_ranges(descriptor, 4096)) == [(0, 4096)]
+    disk.write_at(descriptor, b"y", (16 << 20) - 1)
+    assert sum(end - start for start, end in disk.data_ranges(descriptor, 16 << 20)) < 1 << 20
+
+
+def test_no_room_is_set_aside_on_a_disk_that_it_would_fill(
+    disk: Disk, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptor = opened("file")
+    free = os.fstatvfs(descriptor)
+    disk.set_aside(descriptor, free.f_bavail * free.f_frsize)
+    assert os.fstat(descriptor).st_blocks == 0
+    monkeypatch.setattr(os, "fstatvfs", failing(errno.EIO))
+    disk.set_aside(descriptor, 1 << 20)
+
+
 def test_short_writes_and_reads_are_gone_on_with(disk: Disk, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     pwrite, pread = os.pwrite, os.pread
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:3], at))
