@@ -6,38 +6,61 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
 from pyroaring import BitMap
+
+from .columns import Ids, bitmap
 
 
 class Bands:
-    """Counts are those of listings for everyone: nobody's rank shows what he must not see."""
+    """Counts are those of listings for everyone: nobody's rank shows what he must not see.
+
+    Everywhere `sources` are those of the content of each item.
+    """
 
     def __init__(self) -> None:
         self._bands: list[BitMap] = []
 
-    def put(self, item: int, sources: int) -> None:
-        self._band(sources).add(item)
+    def put(self, items: Ids, sources: Ids) -> None:
+        for number, part in _by_band(items, sources):
+            self._band(number).update(part)
 
-    def take(self, item: int, sources: int) -> None:
-        self._band(sources).discard(item)
+    def take(self, items: Ids, sources: Ids) -> None:
+        for number, part in _by_band(items, sources):
+            self._band(number).difference_update(part)
 
-    def apart(self, before: int, after: int) -> bool:
-        return before.bit_length() != after.bit_length()
-
-    def move(self, items: Iterable[int], before: int, after: int) -> None:
-        moving = BitMap(items)
-        if moving:
-            self._band(before).difference_update(moving)
-            self._band(after).update(moving)
+    def move(self, items: Ids, before: Ids, after: Ids) -> None:
+        self.take(items, before)
+        self.put(items, after)
 
     def from_the_top(self) -> Iterator[BitMap]:
         """Each band, the best-held first; not to be changed."""
         return reversed(self._bands)
 
-    def _band(self, sources: int) -> BitMap:
-        number = sources.bit_length()
+    def _band(self, number: int) -> BitMap:
         while len(self._bands) <= number:
             self._bands.append(BitMap())
         return self._bands[number]
+
+
+def rises(before: Ids) -> NDArray[np.bool_]:
+    """Which of these counts are in a higher band when they are one more."""
+    rising: NDArray[np.bool_] = (before != 0) & (before & (before + 1) == 0)
+    return rising
+
+
+def falls(before: Ids) -> NDArray[np.bool_]:
+    """Which of these counts are in a lower band when they are one less."""
+    falling: NDArray[np.bool_] = (before > 1) & (before & (before - 1) == 0)
+    return falling
+
+
+def _by_band(items: Ids, sources: Ids) -> Iterator[tuple[int, BitMap]]:
+    if len(items):
+        # The exponent of a float is the number of bits.
+        numbers = np.frexp(sources)[1]
+        for number in set(numbers.tolist()):
+            yield number, bitmap(items[numbers == number])

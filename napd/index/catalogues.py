@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
 
 from .presence import Online, Presence
 from .search import SearchEngine
@@ -53,17 +56,16 @@ class Catalogues:
         online = self._presence.connect(account, opened.session, since)
         # It may offer them again, or to fewer: its list tells.
         self._seeking.swarms_changed(self._presence.took_back(opened.dropped))
-        for at in range(0, len(opened.share), STRIDE):
+        share = np.array(opened.share, np.uint32)
+        missing = self._table.missing(share)
+        for at in range(0, len(missing), STRIDE):
             if at:
                 await self._turn()
-            ids = opened.share[at : at + STRIDE]
-            missing = self._table.missing(ids)
-            if missing:
-                self._engine.learn(await self._store.items(missing))
-            if self._presence.get(account.number) is not online:
-                break
-            gone = set(self._table.missing(ids))
-            self._seeking.changed(self._presence.add(online, (item for item in ids if item not in gone)))
+            self._engine.learn(await self._store.items(missing[at : at + STRIDE].tolist()))
+        if self._presence.get(account.number) is online:
+            gone = self._table.missing(share)
+            held = np.setdiff1d(share, gone) if len(gone) else share
+            self._seeking.changed(self._presence.add(online, array("I", held.tobytes())))
         return online
 
     def publish(self, online: Online, applied: Applied) -> None:
@@ -71,9 +73,9 @@ class Catalogues:
         self._engine.learn(applied.added)
         if self._presence.get(online.account.number) is not online:
             return
-        changed = set(self._presence.remove(online, applied.withdrawn))
-        changed.update(self._presence.add(online, (item.id for item in applied.added)))
-        self._seeking.changed(changed)
+        withdrawn = self._presence.remove(online, applied.withdrawn)
+        added = self._presence.add(online, (item.id for item in applied.added))
+        self._seeking.changed(np.union1d(withdrawn, added))
 
     def disconnect(self, online: Online) -> None:
         """Take an account offline, at once; nothing is written."""

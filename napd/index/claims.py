@@ -50,24 +50,24 @@ def shown(table: ItemTable, presence: Presence, content: int, asker: Asker, amon
 
     :param among: what was searched for: who calls it something else is not asked.
     """
-    holders = presence.holders_for(content, asker)
-    known = table.items_of(content)
-    if len(known) == 1:
+    only = table.only_item_of(content)
+    if only is not None:
         # By far the most contents have one name only, so whoever offers them says that.
-        return table.row(*known) if len(holders) > (asker.number in holders) else None
+        return table.row(only) if presence.is_offered_by_others(content, asker) else None
     items = presence.items_for(content, asker)
     if among is not None:
         matching = among.of(items, table)
         # Where all match, what everybody says is right, and may be known already.
         if 0 < len(matching) < len(items) and (found := _ask(table, presence, content, matching, asker)) is not None:
             return found
-    if asker.number in holders or presence.has_restricted(content):
+    own = presence.get(asker.number)
+    if presence.has_restricted(content) or (own is not None and presence.holds(own, content)):
         return _ask(table, presence, content, items, asker)
-    found = presence.shown.get(content)
+    found = presence.shown(content)
     if found is None:
         found = _ask(table, presence, content, items, asker)
         if found is not None:
-            presence.shown[content] = found
+            presence.show(content, found)
     return found
 
 

@@ -110,16 +110,13 @@ class MemoryEngine:
         for item in items:
             terms = self._table.learn(item)
             if terms is not None:
-                row = self._table.row(item.id)
                 self._postings.add(item.id, terms)
-                self._filters.add(item.id, row.name, row.size, row.media)
+                self._filters.add(item.id, item.entry.name, item.entry.size, item.entry.media)
 
     def forget(self, items: Iterable[int]) -> None:
-        for item in items:
-            row = self._table.forget(item)
-            if row is not None:
-                self._postings.remove(item, searchable(row.folder, row.name).terms)
-                self._filters.remove(item, row.name, row.size, row.media)
+        for item, row in self._table.forget(items):
+            self._postings.remove(item, searchable(row.folder, row.name).terms)
+            self._filters.remove(item, row.name, row.size, row.media)
 
     def search(self, wanted: Wanted, asker: Asker) -> Page:
         placed = self._place(wanted, asker)

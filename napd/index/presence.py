@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+import numpy as np
 from attrs import define, field
 from pyroaring import BitMap
 
-from .bands import Bands
+from .bands import Bands, falls, rises
+from .columns import Column, Ids, bitmap, distinct, ids_in
+from .holders import Holders
 from .items import Asker
 from .multimap import Multimap
 from .store.interface import Account
 from .swarms import Swarms
 from .table import ItemTable, Row
+
+#: Holdings of accounts that have left which are kept linked, so that they are back at once: 12 bytes each.
+MAX_ABSENT = 10_000_000
+#: Contents of which is remembered what they are called.
+MAX_SHOWN = 50_000
 
 
 @define(eq=False)
@@ -25,7 +33,7 @@ class Online:
 
     :param since: seconds since 1970.
     :param addresses: where others can dial it, proven, best first.
-    :param items: all that it holds; `contents`, `listings` and `bytes` are of those for everyone.
+    :param items: all that it holds; `listings` and `bytes` are of those for everyone.
     """
 
     account: Account
@@ -33,31 +41,8 @@ class Online:
     since: float
     addresses: tuple[str, ...] = ()
     items: BitMap = field(factory=BitMap)
-    contents: BitMap = field(factory=BitMap)
     listings: int = 0
     bytes: int = 0
-    #: Contents that it offers to everyone under more than one item, and how many more.
-    _more: dict[int, int] = field(factory=dict)
-
-    def gains(self, content: int) -> bool:
-        """One more item of this content; whether it is the first."""
-        if content in self.contents:
-            self._more[content] = self._more.get(content, 0) + 1
-            return False
-        self.contents.add(content)
-        return True
-
-    def loses(self, content: int) -> bool:
-        """One item less of this content; whether it was the last."""
-        more = self._more.get(content, 0)
-        if more == 0:
-            self.contents.discard(content)
-            return True
-        if more == 1:
-            del self._more[content]
-        else:
-            self._more[content] = more - 1
-        return False
 
 
 class Presence:
@@ -67,8 +52,15 @@ class Presence:
         self._table = table
         self._online: dict[int, Online] = {}
         self._by_user: dict[str, Online] = {}
-        #: Content → accounts that offer it to everyone.
-        self._sources = Multimap()
+        #: By item, by content: accounts online that offer it to everyone.
+        self._offers = Column(np.uint32)
+        self._sources = Column(np.uint32)
+        self._contents = 0
+        self._holders = Holders()
+        #: Accounts whose places among the holders are of now; those that left, with the contents that they are at.
+        self._offering: set[int] = set()
+        self._absent: dict[int, Ids] = {}
+        self._absent_holdings = 0
         #: Content → restricted items of it that somebody holds; such an item → accounts; audience member → items.
         self._restricted = Multimap()
         self._restricted_holders = Multimap()
@@ -77,7 +69,8 @@ class Presence:
         self.everyone = BitMap()
         self.bands = Bands()
         #: What contents are called, as `claims` found it; each is dropped when its holders change.
-        self.shown: dict[int, Row] = {}
+        self._shown: dict[int, Row] = {}
+        self._is_shown = Column(np.uint8)
         self.bytes = 0
         self.listings = 0
         self.swarms = Swarms(self._is_offered)
@@ -91,28 +84,27 @@ class Presence:
         self._by_user[account.user] = online
         return online
 
-    def disconnect(self, online: Online) -> Collection[int]:
-        """Contents whose holders are fewer now."""
+    def disconnect(self, online: Online) -> Ids:
+        """Contents whose holders are fewer now, sorted."""
         changed = self._remove(online, online.items, withdrawn=False)
         self.swarms.drop(online.account, list(self.swarms.of(online.account)))
+        self._offering.discard(online.account.number)
         del self._online[online.account.number]
         del self._by_user[online.account.user]
         return changed
 
-    def add(self, online: Online, items: Iterable[int]) -> Collection[int]:
-        """Contents whose holders may have changed."""
+    def add(self, online: Online, items: Iterable[int]) -> Ids:
+        """Contents whose holders may have changed, sorted."""
         added = BitMap(items) - online.items
-        online.items |= added
         restricted = added & self._table.restricted
-        changed = self._add_public(online, added - restricted)
+        changed = self._add_public(online, ids_in(added - restricted))
+        online.items |= added
         if self.swarms:
-            self.swarms.offered(self._table.content_id(content) for content in changed)
-        for item in restricted:
-            changed.add(self._add_restricted(online, item))
-        return changed
+            self.swarms.offered(self.swarms.watched.among(changed, self._table))
+        return _with(changed, [self._add_restricted(online, item) for item in restricted])
 
-    def remove(self, online: Online, items: Iterable[int]) -> Collection[int]:
-        """The account takes these back. Contents whose holders may have changed."""
+    def remove(self, online: Online, items: Iterable[int]) -> Ids:
+        """The account takes these back. Contents whose holders may have changed, sorted."""
         return self._remove(online, items, withdrawn=True)
 
     def took_back(self, items: Iterable[int]) -> Collection[str]:
@@ -121,81 +113,131 @@ class Presence:
             return ()
         rows = [self._table.get(item) for item in items if item not in self._table.restricted]
         contents = {row.content for row in rows if row is not None}
-        gone = [self._table.content_id(content) for content in contents if content not in self._sources]
+        gone = [self._table.content_id(content) for content in contents if not self._count_of(content)]
         self.swarms.withdrawn(gone)
         return gone
 
-    def _remove(self, online: Online, items: Iterable[int], *, withdrawn: bool) -> Collection[int]:
-        removed = BitMap(items) & online.items
-        online.items -= removed
+    def _remove(self, online: Online, items: Iterable[int], *, withdrawn: bool) -> Ids:
+        removed = online.items & (items if isinstance(items, BitMap) else BitMap(items))
+        online.items = online.items - removed
         restricted = removed & self._table.restricted
-        changed = self._remove_public(online, removed - restricted)
+        changed = self._remove_public(online, ids_in(removed - restricted), withdrawn=withdrawn)
         if withdrawn and self.swarms:
-            gone = (content for content in changed if content not in self._sources)
-            self.swarms.withdrawn(self._table.content_id(content) for content in gone)
-        for item in restricted:
-            changed.add(self._remove_restricted(online, item))
+            gone = changed[self._sources.all[changed] == 0]
+            self.swarms.withdrawn(self.swarms.watched.among(gone, self._table))
+        return _with(changed, [self._remove_restricted(online, item) for item in restricted])
+
+    def _add_public(self, online: Online, items: Ids) -> Ids:
+        """:param items: sorted, none of which the account offers yet."""
+        if not len(items):
+            return items
+        self._reach()
+        contents = self._table.content.all[items]
+        changed = distinct(contents)
+        sources, offers = self._sources.all, self._offers.all
+        gained = self._not_offered(online, changed)
+        before = sources[gained]
+        rising = self._offered_items(gained[rises(before)])
+        sources[gained] = before + 1
+        risen = sources[self._table.content.all[rising]]
+        self.bands.move(rising, risen - 1, risen)
+        offered = offers[items]
+        offers[items] = offered + 1
+        is_new = offered == 0
+        self.bands.put(items[is_new], sources[contents[is_new]])
+        self.everyone.update(bitmap(items[is_new]))
+        self._contents += int(np.count_nonzero(before == 0))
+        self._link(online.account.number, gained)
+        self._note(online, changed, len(items), int(self._table.size.all[items].sum()))
         return changed
 
-    def _add_public(self, online: Online, items: BitMap) -> set[int]:
-        number, sources, everyone, row_of = online.account.number, self._sources, self.everyone, self._table.row
-        shown = self.shown
-        changed: set[int] = set()
-        size = 0
-        for item in items:
-            row = row_of(item)
-            size += row.size
-            content = row.content
-            changed.add(content)
-            if content in shown:
-                del shown[content]
-            if online.gains(content):
-                before = sources.count(content)
-                sources.add(content, number)
-                if before and self.bands.apart(before, before + 1):
-                    self.bands.move(self._items_online(content), before, before + 1)
-            if item not in everyone:
-                everyone.add(item)
-                self.bands.put(item, sources.count(content))
-        self._count(online, len(items), size)
+    def _remove_public(self, online: Online, items: Ids, *, withdrawn: bool) -> Ids:
+        """:param items: sorted, no longer among the account's."""
+        if not len(items):
+            return items
+        self._reach()
+        contents = self._table.content.all[items]
+        changed = distinct(contents)
+        sources, offers = self._sources.all, self._offers.all
+        lost = self._not_offered(online, changed)
+        before = sources[lost]
+        left = offers[items] - 1
+        offers[items] = left
+        is_gone = left == 0
+        self.bands.take(items[is_gone], sources[contents[is_gone]])
+        self.everyone.difference_update(bitmap(items[is_gone]))
+        falling = self._offered_items(lost[falls(before)])
+        sources[lost] = before - 1
+        fallen = sources[self._table.content.all[falling]]
+        self.bands.move(falling, fallen + 1, fallen)
+        self._contents -= int(np.count_nonzero(before == 1))
+        self._unlink(online.account.number, lost, withdrawn=withdrawn)
+        self._note(online, changed, -len(items), -int(self._table.size.all[items].sum()))
         return changed
 
-    def _remove_public(self, online: Online, items: BitMap) -> set[int]:
-        number, sources, row_of = online.account.number, self._sources, self._table.row
-        changed: set[int] = set()
-        size = 0
-        for item in items:
-            row = row_of(item)
-            size += row.size
-            content = row.content
-            changed.add(content)
-            self.shown.pop(content, None)
-            before = sources.count(content)
-            gone = online.loses(content)
-            if gone:
-                sources.discard(content, number)
-            if not self._is_held(item, content):
-                self.everyone.discard(item)
-                self.bands.take(item, before)
-            if gone and before > 1 and self.bands.apart(before, before - 1):
-                self.bands.move(self._items_online(content), before, before - 1)
-        self._count(online, -len(items), -size)
-        return changed
+    def _not_offered(self, online: Online, contents: Ids) -> Ids:
+        """Those of these contents of which the account offers no item to everyone."""
+        if not online.items:
+            return contents
+        held = online.items & bitmap(self._table.items_of_all(contents))
+        held -= self._table.restricted
+        if not held:
+            return contents
+        return np.setdiff1d(contents, self._table.content.all[ids_in(held)])
 
-    def _count(self, online: Online, listings: int, size: int) -> None:
+    def _offered_items(self, contents: Ids) -> Ids:
+        """Items of these contents that anybody online offers to everyone."""
+        items = self._table.items_of_all(contents)
+        offered: Ids = items[self._offers.all[items] != 0]
+        return offered
+
+    def _link(self, account: int, gained: Ids) -> None:
+        absent = self._absent.pop(account, None)
+        self._offering.add(account)
+        if absent is None:
+            self._holders.add(account, gained)
+            return
+        self._absent_holdings -= len(absent)
+        if not np.array_equal(absent, gained):
+            self._holders.remove(account, np.setdiff1d(absent, gained, assume_unique=True))
+            self._holders.add(account, np.setdiff1d(gained, absent, assume_unique=True))
+
+    def _unlink(self, account: int, lost: Ids, *, withdrawn: bool) -> None:
+        if withdrawn:
+            self._holders.remove(account, lost)
+            return
+        self._absent[account] = lost
+        self._absent_holdings += len(lost)
+        while self._absent_holdings > MAX_ABSENT:
+            longest_gone = next(iter(self._absent))
+            contents = self._absent.pop(longest_gone)
+            self._absent_holdings -= len(contents)
+            self._holders.remove(longest_gone, contents)
+
+    def _reach(self) -> None:
+        """Have room for all that the table knows."""
+        self._offers.reach(len(self._table.content.all) - 1)
+        self._sources.reach(len(self._table.first.all) - 1)
+        self._is_shown.reach(len(self._table.first.all) - 1)
+
+    def _note(self, online: Online, changed: Ids, listings: int, size: int) -> None:
+        for content in changed[self._is_shown.all[changed] != 0].tolist():
+            self._is_shown.one[content] = 0
+            self._shown.pop(content, None)
         online.listings += listings
         online.bytes += size
         self.listings += listings
         self.bytes += size
 
+    def _count_of(self, content: int) -> int:
+        """Accounts online that offer this content to everyone."""
+        count: int = self._sources.one[content] if content < len(self._sources.all) else 0
+        return count
+
     def _is_offered(self, content: str) -> bool:
         """Whether anybody online offers this content to everyone."""
         number = self._table.number_of(content)
-        return number is not None and number in self._sources
-
-    def _is_held(self, item: int, content: int) -> bool:
-        """Whether anybody online offers this item to everyone."""
-        return any(item in self._online[account].items for account in self._sources.of(content))
+        return number is not None and self._count_of(number) > 0
 
     def _items_online(self, content: int) -> BitMap:
         """Items of a content that anybody online offers to everyone."""
@@ -249,7 +291,7 @@ class Presence:
 
     def holders_for(self, content: int, asker: Asker) -> Collection[int]:
         """Accounts that offer this content to the asker, whatever they call it; the asker too, if it does."""
-        public = self._sources.of(content)
+        public = [account for account in self._holders.of(content) if account in self._offering]
         restricted = self._visible_restricted(content, asker)
         if not restricted:
             return public
@@ -263,16 +305,32 @@ class Presence:
         """How many `holders_for` has."""
         if content in self._restricted:
             return len(self.holders_for(content, asker))
-        return self._sources.count(content)
+        return self._count_of(content)
+
+    def is_offered_by_others(self, content: int, asker: Asker) -> bool:
+        """Whether anybody but the asker offers it to the asker."""
+        count = self.count_for(content, asker)
+        return count > 1 or (count == 1 and asker.number not in self.holders_for(content, asker))
 
     def holds(self, online: Online, content: int) -> bool:
         """Whether this account offers the content to anybody."""
-        return content in online.contents or any(item in online.items for item in self._restricted.of(content))
+        return any(item in online.items for item in self._table.items_of(content))
 
-    def contents_of(self, online: Online) -> Collection[int]:
-        """All that an account offers to anybody."""
-        restricted = {self._table.row(item).content for item in online.items & self._table.restricted}
-        return restricted.union(online.contents)
+    def contents_of(self, online: Online) -> Ids:
+        """All that an account offers to anybody, sorted."""
+        return distinct(self._table.content.all[ids_in(online.items)])
+
+    def shown(self, content: int) -> Row | None:
+        """What a content is called, if nothing of its holders has changed since that was found."""
+        return self._shown.get(content)
+
+    def show(self, content: int, row: Row) -> None:
+        """Remember what it is called."""
+        if len(self._shown) >= MAX_SHOWN:
+            self._shown.clear()
+        self._is_shown.reach(content)
+        self._is_shown.one[content] = 1
+        self._shown[content] = row
 
     def figures_for(self, online: Online, asker: Asker) -> tuple[int, int]:
         """Listings and bytes of an account, as far as the asker may see them."""
@@ -287,9 +345,13 @@ class Presence:
     @property
     def contents(self) -> int:
         """Distinct contents that anybody online holds."""
-        return len(self._sources) + sum(1 for content in self._restricted if content not in self._sources)
+        return self._contents + sum(1 for content in self._restricted if not self._count_of(content))
 
     def _visible_restricted(self, content: int, asker: Asker) -> list[int]:
         if content not in self._restricted:
             return []
         return [item for item in self._restricted.of(content) if asker.may_see(self._table.row(item).audience or ())]
+
+
+def _with(contents: Ids, more: list[int]) -> Ids:
+    return np.union1d(contents, np.array(more, np.uint32)) if more else contents

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from heapq import heappop, heappush
 from itertools import count
 from typing import Protocol
@@ -11,10 +11,12 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..wire import index as wire
+from .columns import Ids
 from .items import Asker
 from .presence import Presence
 from .sources import sources_for
 from .table import ItemTable
+from .watched import Watched
 
 #: Seconds between two messages about one content to one session.
 SPACING_S = 0.5
@@ -64,6 +66,7 @@ class Seeking:
         self._table = table
         self._presence = presence
         self._seekers: dict[str, dict[Seeker, _Sought]] = {}
+        self._watched = Watched()
         self._contents: dict[Seeker, set[str]] = {}
         self._due: list[_Due] = []
         self._places = count()
@@ -79,7 +82,10 @@ class Seeking:
         for content in contents:
             message = self._message(content, seeker)
             mine.add(content)
-            self._seekers.setdefault(content, {})[seeker] = _Sought(message, now, now)
+            if content not in self._seekers:
+                self._seekers[content] = {}
+                self._watched.add(content)
+            self._seekers[content][seeker] = _Sought(message, now, now)
             seeker.tell_sources(message)
 
     def unseek(self, seeker: Seeker, contents: Iterable[str]) -> None:
@@ -92,6 +98,7 @@ class Seeking:
             del seekers[seeker]
             if not seekers:
                 del self._seekers[content]
+                self._watched.discard(content)
         if not mine:
             self._contents.pop(seeker, None)
 
@@ -99,10 +106,10 @@ class Seeking:
         """The session is over."""
         self.unseek(seeker, list(self._contents.get(seeker, ())))
 
-    def changed(self, contents: Collection[int]) -> None:
+    def changed(self, contents: Ids) -> None:
         """The holders of these contents (by number), or where they can be reached, may be others now."""
         # In an order that tells nothing of what else there is.
-        for content in sorted(self._sought_among(contents)):
+        for content in sorted(self._watched.among(contents, self._table)):
             # Telling one may end its session, and with it what it seeks.
             for seeker, sought in list(self._seekers.get(content, {}).items()):
                 self._tell_at(sought.told_at + SPACING_S, content, seeker, sought)
@@ -124,14 +131,6 @@ class Seeking:
 
     def _message(self, content: str, seeker: Seeker) -> wire.Sources:
         return sources_for(self._table, self._presence, content, seeker.asker)
-
-    def _sought_among(self, contents: Collection[int]) -> Iterable[str]:
-        """By whichever is less to look through."""
-        if len(contents) > len(self._seekers):
-            numbers = ((content, self._table.number_of(content)) for content in self._seekers)
-            return [content for content, number in numbers if number is not None and number in contents]
-        found = (self._table.content_id(number) for number in contents)
-        return [content for content in found if content in self._seekers]
 
     def _tell_at(self, at: float, content: str, seeker: Seeker, sought: _Sought) -> None:
         """At once if it is past that, and not later than it would be anyhow."""

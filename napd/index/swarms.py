@@ -14,6 +14,7 @@ from attrs import define, field
 
 from ..wire import index as wire
 from .store.interface import Account
+from .watched import Watched
 
 
 @define(eq=False)
@@ -33,6 +34,8 @@ class Swarms:
     def __init__(self, offered: Callable[[str], bool]) -> None:
         self._offered = offered
         self._swarms: dict[str, _Swarm] = {}
+        #: The contents that have a swarm.
+        self.watched = Watched()
         self._contents: dict[int, set[str]] = {}
 
     def __bool__(self) -> bool:
@@ -50,6 +53,7 @@ class Swarms:
             swarm = self._swarms.get(content)
             if swarm is None:
                 swarm = self._swarms[content] = _Swarm(self._offered(content))
+                self.watched.add(content)
             insort(swarm.ring, _place(account))
         if not mine:
             del self._contents[account.number]
@@ -65,6 +69,7 @@ class Swarms:
             swarm.ring.remove(_place(account))
             if not swarm.ring:
                 del self._swarms[content]
+                self.watched.discard(content)
         if not mine:
             self._contents.pop(account.number, None)
         return dropped

@@ -1,28 +1,44 @@
-"""The items that this process knows, in memory: what the store has, as far as somebody online has offered it."""
+"""The items that this process knows, in memory: what the store has, as far as somebody online has offered it.
+
+An item is a number and some 70 bytes in all: its figures are in columns, its texts in one piece of memory. A `Row` is
+made when somebody looks.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import pairwise
+from struct import Struct
 
+import numpy as np
 from attrs import frozen
 from pyroaring import BitMap
 
 from ..model import EVERYONE, ContentId
 from ..wire.catalogue import Media
+from .columns import Column, Ids
+from .contents import ContentIds
+from .folders import Folders
 from .items import Item
-from .multimap import Multimap
-from .words import searchable
+from .texts import Texts
+from .words import searchable, searchable_text
+
+#: Rows kept for the next who look at the same items: some 15 MB.
+_MAX_ROWS = 20_000
+#: Steps of all lists at once, after which those that are left are walked one by one.
+_MAX_STEPS = 16
 
 _NO_MEDIA = Media()
+#: Duration in seconds, bitrate in kbit/s, width, height, after the name of an item that has any; -1 is not known.
+_MEDIA = Struct("<diii")
 
 
 @frozen
 class Row:
-    """An item in memory, or a content as it is shown: in what most call it.
+    """An item, or a content as it is shown: in what most call it.
 
     :param audience: None is everyone: by far the most.
-    :param text: what it is found by (`napd.index.words.Searchable`).
     """
 
     content: int
@@ -31,69 +47,168 @@ class Row:
     size: int
     media: Media | None
     audience: tuple[str, ...] | None
-    text: str
+
+    @cached_property
+    def text(self) -> str:
+        """What it is found by (`napd.index.words.Searchable`)."""
+        return searchable_text(self.folder, self.name)
 
 
 class ItemTable:
-    """Items by id, contents by number and by id."""
+    """Items by id, contents by number and by id. Ids of the store are places in the columns."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, Row] = {}
-        self._items: Multimap = Multimap()
-        self._contents: dict[int, ContentId] = {}
-        self._numbers: dict[str, int] = {}
-        #: Items that are not for everyone.
+        #: By item; content 0 is an item that is not known. `next` is another item of the same content, or 0.
+        self.content = Column(np.uint32)
+        self.size = Column(np.uint64)
+        self.next = Column(np.uint32)
+        self.folder = Column(np.uint32)
+        self.texts = Texts()
+        self.folders = Folders()
+        #: By content: one of its items.
+        self.first = Column(np.uint32)
+        self.ids = ContentIds()
+        #: Items that are not for everyone, and for whom they are.
         self.restricted = BitMap()
+        self.audiences: dict[int, tuple[str, ...]] = {}
+        self._rows: dict[int, Row] = {}
+        self._size = 0
 
-    def missing(self, ids: Iterable[int]) -> Sequence[int]:
-        return [item for item in ids if item not in self._rows]
+    def missing(self, ids: Ids) -> Ids:
+        """Those that are not known."""
+        known = np.zeros(len(ids), np.bool_)
+        inside = ids < len(self.content.all)
+        known[inside] = self.content.all[ids[inside]] != 0
+        return ids[~known]
 
     def learn(self, item: Item) -> frozenset[str] | None:
         """Take an item in; the terms to find it by, or None if it is known."""
-        if item.id in self._rows:
+        number, content, entry = item.id, item.content, item.entry
+        for column in (self.content, self.size, self.next, self.folder):
+            column.reach(number)
+        if self.content.one[number]:
             return None
-        entry = item.entry
-        found_by = searchable(entry.folder, entry.name)
-        self._rows[item.id] = Row(
-            content=item.content,
-            name=entry.name,
-            folder=sys.intern(entry.folder),
-            size=entry.size,
-            media=None if entry.media == _NO_MEDIA else entry.media,
-            audience=None if EVERYONE in entry.audience else entry.audience,
-            text=found_by.text,
-        )
+        self.first.reach(content)
+        first = self.first.one[content]
+        if not first:
+            self.ids.add(content, entry.content)
+        self.content.one[number] = content
+        self.next.one[number] = first
+        self.first.one[content] = number
+        self.size.one[number] = entry.size
+        self.folder.one[number] = self.folders.take(entry.folder)
+        self.texts.put(number, _text_of(entry.name, entry.media))
         if EVERYONE not in entry.audience:
-            self.restricted.add(item.id)
-        self._items.add(item.content, item.id)
-        if item.content not in self._contents:
-            self._contents[item.content] = ContentId(entry.content)
-            self._numbers[entry.content] = item.content
-        return found_by.terms
+            self.restricted.add(number)
+            self.audiences[number] = entry.audience
+        self._size += 1
+        return searchable(entry.folder, entry.name).terms
 
-    def forget(self, item: int) -> Row | None:
-        row = self._rows.pop(item, None)
-        if row is not None:
+    def forget(self, items: Iterable[int]) -> Iterator[tuple[int, Row]]:
+        """Those that were known, each as it was; it is gone when the next one is asked for."""
+        gone = [item for item in dict.fromkeys(items) if self._knows(item)]
+        contents = {self.content.one[item] for item in gone}
+        for item in gone:
+            yield item, self.row(item)
+            self._rows.pop(item, None)
+            self.texts.drop(item)
+            self.folders.drop(self.folder.one[item])
             self.restricted.discard(item)
-            self._items.discard(row.content, item)
-            if row.content not in self._items:
-                del self._numbers[self._contents.pop(row.content)]
-        return row
+            self.audiences.pop(item, None)
+            self.content.one[item] = 0
+            self._size -= 1
+        for content in contents:
+            self._unlink(content)
 
     def row(self, item: int) -> Row:
-        return self._rows[item]
+        """:raises KeyError: it is not known."""
+        row = self._rows.get(item)
+        if row is None:
+            if not self._knows(item):
+                raise KeyError(item)
+            if len(self._rows) >= _MAX_ROWS:
+                self._rows.clear()
+            name, media = _name_and_media(self.texts.get(item))
+            row = self._rows[item] = Row(
+                content=self.content.one[item],
+                name=name,
+                folder=self.folders.get(self.folder.one[item]),
+                size=self.size.one[item],
+                media=media,
+                audience=self.audiences.get(item),
+            )
+        return row
 
     def get(self, item: int) -> Row | None:
-        return self._rows.get(item)
+        return self.row(item) if self._knows(item) else None
 
-    def items_of(self, content: int) -> Collection[int]:
-        return self._items.of(content)
+    def items_of(self, content: int) -> Sequence[int]:
+        found = []
+        item = self.first.one[content]
+        while item:
+            found.append(item)
+            item = self.next.one[item]
+        return found
+
+    def only_item_of(self, content: int) -> int | None:
+        """None if the content has several."""
+        item: int = self.first.one[content]
+        return None if self.next.one[item] else item
+
+    def items_of_all(self, contents: Ids) -> Ids:
+        """Every item of these contents, each of which is there once."""
+        found = []
+        items = self.first.all[contents]
+        for _ in range(_MAX_STEPS):
+            items = items[items != 0]
+            if not len(items):
+                break
+            found.append(items)
+            items = self.next.all[items]
+        else:
+            # A few contents have very many names.
+            found.append(np.fromiter((i for at in items.tolist() for i in self._from(at)), np.uint32))
+        return np.concatenate(found) if found else items
 
     def content_id(self, content: int) -> ContentId:
-        return self._contents[content]
+        return self.ids.id_of(content)
 
     def number_of(self, content: str) -> int | None:
-        return self._numbers.get(content)
+        return self.ids.number_of(content)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._size
+
+    def _knows(self, item: int) -> bool:
+        return item < len(self.content.all) and self.content.one[item] != 0
+
+    def _from(self, item: int) -> Iterator[int]:
+        while item:
+            yield item
+            item = self.next.one[item]
+
+    def _unlink(self, content: int) -> None:
+        """Take the items of a content that are gone out of its list, and the content away if none is left."""
+        left = [item for item in self.items_of(content) if self.content.one[item]]
+        self.first.one[content] = left[0] if left else 0
+        for item, following in pairwise([*left, 0]):
+            self.next.one[item] = following
+        if not left:
+            self.ids.remove(content)
+
+
+def _text_of(name: str, media: Media) -> bytes:
+    """The name, and after a NUL what is known of the media."""
+    if media == _NO_MEDIA:
+        return name.encode()
+    figures = (media.duration_s, media.bitrate_kbps, media.width, media.height)
+    return name.encode() + b"\0" + _MEDIA.pack(*(-1 if figure is None else figure for figure in figures))
+
+
+def _name_and_media(text: bytearray) -> tuple[str, Media | None]:
+    """A name has no NUL in it."""
+    at = text.find(b"\0")
+    if at < 0:
+        return text.decode(), None
+    figures = _MEDIA.unpack_from(text, at + 1)
+    return text[:at].decode(), Media(*(None if figure < 0 else figure for figure in figures))

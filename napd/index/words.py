@@ -126,8 +126,7 @@ class Searchable:
 
 
 def searchable(folder: str, name: str) -> Searchable:
-    nearest = [part[:MAX_FOLDER_NAME] for part in folder.split("/") if part][-2:]
-    names = [runs(fold(part)) for part in (*nearest, name)]
+    names = [runs(fold(part)) for part in (*_nearest(folder), name)]
     terms: set[str] = set()
     for run in (run for found in names for run in found):
         terms.update(run.terms())
@@ -135,3 +134,23 @@ def searchable(folder: str, name: str) -> Searchable:
             terms.update(run.text)
     text = f" {BOUNDARY} ".join(joined(found) for found in names)
     return Searchable(f" {text} ", frozenset(terms))
+
+
+def searchable_text(folder: str, name: str) -> str:
+    """`Searchable.text` alone, faster."""
+    return f" {_folders_text(folder)}{_joined_runs(name)} "
+
+
+@lru_cache(maxsize=10_000)
+def _folders_text(folder: str) -> str:
+    return "".join(f"{_joined_runs(part)} {BOUNDARY} " for part in _nearest(folder))
+
+
+def _joined_runs(text: str) -> str:
+    if text.isascii():
+        return " ".join([word[:MAX_WORD] for word in _ASCII_WORDS.findall(text.lower())])
+    return joined(runs(fold(text)))
+
+
+def _nearest(folder: str) -> Sequence[str]:
+    return [part[:MAX_FOLDER_NAME] for part in folder.split("/") if part][-2:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,8 @@ from twisted.internet.task import Clock
 from napd.errors import Misuse
 from napd.index import postings
 from napd.index.addresses import candidates, fit_for, is_loopback, plain_host
-from napd.index.bands import Bands
+from napd.index.bands import Bands, falls, rises
+from napd.index.columns import Ids
 from napd.index.limits import Allowance
 from napd.index.multimap import Multimap
 from napd.index.order import MAX_NAME_KEY, Cursor, name_key, read_cursor, write_cursor
@@ -42,17 +44,23 @@ def test_a_multimap_is_a_dictionary_of_sets(changes: list[tuple[bool, int, int]]
     assert len(multimap) == len(list(multimap))
 
 
+def ids(*numbers: int) -> Ids:
+    return np.array(numbers, np.uint32)
+
+
 def test_bands_go_from_the_best_held_down() -> None:
     bands = Bands()
-    bands.put(1, 1)
-    bands.put(2, 3)
-    bands.put(3, 100)
+    bands.put(ids(1, 2), ids(1, 3))
+    bands.put(ids(3), ids(100))
     assert [list(band) for band in bands.from_the_top() if band] == [[3], [2], [1]]
-    assert not bands.apart(2, 3)
-    assert bands.apart(3, 4)
-    bands.move([2], 3, 4)
-    bands.take(3, 100)
+    bands.move(ids(2), ids(3), ids(4))
+    bands.take(ids(3), ids(100))
     assert [list(band) for band in bands.from_the_top() if band] == [[2], [1]]
+
+
+def test_a_count_changes_its_band_at_powers_of_two_only() -> None:
+    assert [n for n in range(20) if rises(ids(n))[0]] == [1, 3, 7, 15]
+    assert [n for n in range(20) if falls(ids(n))[0]] == [2, 4, 8, 16]
 
 
 terms = st.lists(st.text("ab", min_size=1, max_size=3), max_size=3)

@@ -1,0 +1,46 @@
+"""Many short texts by number, in one piece of memory instead of an object each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .columns import Column
+
+#: Places are counted in so many bytes, so that 32 bits reach 16 GiB.
+_UNIT = 4
+
+
+class Texts:
+    """Bytes by number, at most 65,535 each. Room that becomes free is used again by texts that are as long."""
+
+    def __init__(self) -> None:
+        self.arena = bytearray()
+        self.places = Column(np.uint32)
+        self.lengths = Column(np.uint16)
+        #: Length in units → places of so many units that are free.
+        self._free: dict[int, list[int]] = {}
+
+    def put(self, number: int, text: bytes) -> None:
+        """There must be none of this number yet."""
+        self.places.reach(number)
+        self.lengths.reach(number)
+        units = -(-len(text) // _UNIT)
+        free = self._free.get(units)
+        if free:
+            start = free.pop() * _UNIT
+            self.arena[start : start + len(text)] = text
+        else:
+            start = len(self.arena)
+            self.arena += text.ljust(units * _UNIT, b"\0")
+        self.places.one[number] = start // _UNIT
+        self.lengths.one[number] = len(text)
+
+    def get(self, number: int) -> bytearray:
+        start = self.places.one[number] * _UNIT
+        return self.arena[start : start + self.lengths.one[number]]
+
+    def drop(self, number: int) -> None:
+        units = -(-self.lengths.one[number] // _UNIT)
+        if units:
+            self._free.setdefault(units, []).append(self.places.one[number])
+        self.places.one[number] = self.lengths.one[number] = 0
