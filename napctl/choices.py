@@ -10,7 +10,7 @@ import msgspec
 from click.shell_completion import CompletionItem
 
 from napd.errors import NapError
-from napd.wire.documents import DownloadsDocument, SharesDocument, UsersDocument
+from napd.wire.documents import DownloadsDocument, SharesDocument, UsersDocument, WishesDocument
 
 from .client import Client
 from .invocation import Invocation
@@ -74,6 +74,12 @@ def user_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
     return [
         CompletionItem(row.user) for row in rows if row.user.startswith(incomplete) and row.user == visible(row.user)
     ]
+
+
+def wish_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    document = _ask(ctx, "wish.list", {}, WishesDocument)
+    rows = document.wishes if document else []
+    return [CompletionItem(str(row.id), help=_remark(row.query)) for row in rows if str(row.id).startswith(incomplete)]
 
 
 def _downloads(ctx: click.Context) -> list[Any]:

@@ -36,6 +36,7 @@ cli = LazyGroup(
         "wait": Entry("watch:wait", "Block until downloads have ended"),
         "uploads": Entry("people:uploads", "What others get from here"),
         "share": Entry("share:share", "List, add, remove, rescan, check shares"),
+        "wish": Entry("wish:wish", "Be told when something comes"),
         "users": Entry("people:users", "Who is online"),
         "whoami": Entry("people:whoami", "Who this peer is to others"),
         "limit": Entry("daemon:limit", "Show or set rates, slots and downloads at once"),

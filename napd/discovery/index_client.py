@@ -1,7 +1,7 @@
 """Discovery through an index: finding it, trusting it, staying logged in, coming back.
 
-Addresses are tried in turn, with a jittered back-off. What was sought is sought again after every login, and parts that
-were offered are offered again.
+Addresses are tried in turn, with a jittered back-off. What was sought is sought again after every login, parts that
+were offered are offered again, and wishes are wished again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from ..ops.events import Events
 from ..wire import index as wire
 from ..wire.control import SearchParams
 from ..wire.ticket import Claims, unpack
-from .interface import CatalogueFeed, Holder, Holders, Identity, LinkState, LinkStatus, Seeker
+from .interface import CatalogueFeed, Holder, Holders, Identity, LinkState, LinkStatus, Seeker, Wisher
 from .session import IndexSession
+from .standing import StandingWishes
 from .trust import KnownIndexes
 
 #: First wait after a lost link, doubled each time up to the last; then spread by ± half, so that peers do not come
@@ -90,6 +91,7 @@ class IndexClient:
         self._seeker: Seeker | None = None
         self._sought: dict[ContentId, None] = {}
         self._parts: dict[ContentId, None] = {}
+        self._standing = StandingWishes()
         self._session: IndexSession | None = None
         self._target: IndexAddress | None = None
         self._met_before = False
@@ -107,8 +109,9 @@ class IndexClient:
 
     # --- Life ------------------------------------------------------------------------------------
 
-    def start(self, seeker: Seeker) -> None:
+    def start(self, seeker: Seeker, wisher: Wisher | None = None) -> None:
         self._seeker = seeker
+        self._standing.wisher = wisher
         if self._addresses:
             self._dial()
         else:
@@ -204,6 +207,12 @@ class IndexClient:
         if self._session is not None and self._session.welcome is not None and old:
             self._session.parts(drop=old)
 
+    def wish(self, wish: int, query: SearchParams) -> bool:
+        return self._standing.add(wish, query)
+
+    def unwish(self, wishes: Iterable[int]) -> None:
+        self._standing.drop(wishes)
+
     # --- Dialling --------------------------------------------------------------------------------
 
     def _dial(self) -> None:
@@ -231,6 +240,7 @@ class IndexClient:
         if was_online and not self._stopped:
             self._events.emit("index.lost", address=address, error=reason.message)
         self._judge(reason, last_word, address, was_online=was_online)
+        self._standing.closed()
         if self._seeker is not None:
             self._seeker.discovery_lost()
 
@@ -307,6 +317,8 @@ class IndexClient:
             self._session.seek(self._sought)
         if self._parts and self._session is not None:
             self._session.parts(add=self._parts)
+        if self._session is not None:
+            self._standing.opened(self._session, welcome.limits)
 
     def ticket_renewed(self, ticket: str) -> None:
         self._ticket = ticket
@@ -317,6 +329,12 @@ class IndexClient:
     def sources_told(self, sources: wire.Sources) -> None:
         if self._seeker is not None and sources.content in self._sought:
             self._seeker.holders_changed(_holders(sources))
+
+    def wished_told(self, wished: wire.Wished) -> None:
+        self._standing.told(wished)
+
+    def error_heard(self, error: wire.Error) -> None:
+        self._standing.error_heard(error)
 
     def reachable_told(self, addresses: Sequence[str]) -> None:
         self._reachable = bool(addresses)

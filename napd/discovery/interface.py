@@ -8,6 +8,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from ..errors import NapError
 from ..model import ContentId, PeerId
 from ..wire import index as wire
 from ..wire.catalogue import Entry
@@ -81,6 +82,25 @@ class Seeker(Protocol):
         """The index cannot be asked now; what was told last may be out of date, and stays in use."""
 
 
+class Wisher(Protocol):
+    """Told of what it wishes for; implemented by `peer.wishes`."""
+
+    def wishes_open(self, held: frozenset[int], searches_per_s: float) -> None:
+        """Logged in. The index tells of these as they are announced; the others must be searched for.
+
+        `searches_per_s`: what it allows, of any kind.
+        """
+
+    def wishes_closed(self) -> None:
+        """Nothing is told now, and nothing can be searched for."""
+
+    def wish_met(self, wish: int, results: Sequence[wire.Result], more: bool) -> None:
+        """These were announced just now; `more`: others too, which a search finds."""
+
+    def wish_refused(self, wish: int, why: NapError) -> None:
+        """The index does not hold it: `Misuse` if it makes no sense, else for want of room."""
+
+
 class CatalogueFeed(Protocol):
     """The peer's catalogue as discovery announces it; implemented by `peer.shares`.
 
@@ -152,3 +172,11 @@ class Discovery(Protocol):
         """
 
     def withdraw_parts(self, contents: Iterable[ContentId]) -> None: ...
+
+    def wish(self, wish: int, query: SearchParams) -> bool:
+        """Have the wisher told of what is announced and matches; over reconnects too.
+
+        Whether the index tells of it from now on: not while offline, nor for lack of room, nor if it knows no wishes.
+        """
+
+    def unwish(self, wishes: Iterable[int]) -> None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
 from msgspec import structs
@@ -24,6 +24,8 @@ LOGIN_S = 15.0
 #: Seconds for the answer to a request.
 ANSWER_S = 20.0
 
+T = TypeVar("T")
+
 
 class SessionUser(Protocol):
     """Implemented by `discovery.index_client`."""
@@ -36,6 +38,10 @@ class SessionUser(Protocol):
     def ticket_renewed(self, ticket: str) -> None: ...
     def time_told(self, index_time: float) -> None: ...
     def sources_told(self, sources: wire.Sources) -> None: ...
+    def wished_told(self, wished: wire.Wished) -> None: ...
+    def error_heard(self, error: wire.Error) -> None:
+        """An error that is about no request."""
+
     def reachable_told(self, addresses: Sequence[str]) -> None: ...
     def ended(self, reason: NapError, last_word: wire.Bye | None) -> None: ...
 
@@ -80,16 +86,29 @@ class IndexSession:
         return self._request(lambda number: wire.Users(number, words))
 
     def seek(self, contents: Iterable[str]) -> None:
-        for batch in _batches(contents):
+        for batch in _batches(contents, wire.MAX_SEEK_BATCH):
             self._say(wire.Seek(batch))
 
     def unseek(self, contents: Iterable[str]) -> None:
-        for batch in _batches(contents):
+        for batch in _batches(contents, wire.MAX_SEEK_BATCH):
             self._say(wire.Unseek(batch))
 
     def parts(self, *, add: Iterable[str] = (), drop: Iterable[str] = ()) -> None:
         """At most `MAX_PARTIALS` of each."""
         self._say(wire.Partial(tuple(add), tuple(drop)))
+
+    def new_id(self) -> int:
+        """A number that no request of this session has, nor will have."""
+        number, self._next_id = self._next_id, self._next_id + 1
+        return number
+
+    def wish(self, wish: wire.Wish) -> None:
+        """Its number is a `new_id`. :raises LocalProtocolError: if it is too long for one message."""
+        self._say(wish)
+
+    def unwish(self, wishes: Iterable[int]) -> None:
+        for batch in _batches(wishes, wire.MAX_UNWISH_BATCH):
+            self._say(wire.Unwish(batch))
 
     def catalogue_changed(self) -> None:
         self._announcer.pump()
@@ -139,6 +158,8 @@ class IndexSession:
             self._part(message.id, message.users, message if message.last else None)
         elif isinstance(message, wire.Sources):
             self._user.sources_told(message)
+        elif isinstance(message, wire.Wished):
+            self._user.wished_told(message)
         elif isinstance(message, wire.Ack):
             self._announcer.acknowledged(message)
         elif isinstance(message, wire.Resync):
@@ -197,7 +218,7 @@ class IndexSession:
         if len(self._open) >= wire.MAX_OUTSTANDING:
             done.errback(Unreachable("too many requests to the index are under way", "Try again"))
             return done
-        number, self._next_id = self._next_id, self._next_id + 1
+        number = self.new_id()
         late = TimedOut(f"the index did not answer within {ANSWER_S:.0f} s", "Try again")
         self._open[number] = _Open(done, self._clock.callLater(ANSWER_S, self._give_up, number, late))
         try:
@@ -224,6 +245,8 @@ class IndexSession:
             if error.code in ("usage", "empty_query", "out_of_bounds"):
                 refusal = Misuse(printable(error.message))
             self._finish(error.id).errback(refusal)
+        else:
+            self._user.error_heard(error)
 
     def _give_up(self, number: int, why: NapError) -> None:
         self._finish(number).errback(why)
@@ -246,7 +269,7 @@ class IndexSession:
             self._link.abort(why)
 
 
-def _batches(contents: Iterable[str]) -> Iterable[tuple[str, ...]]:
-    waiting = iter(contents)
-    while batch := tuple(islice(waiting, wire.MAX_SEEK_BATCH)):
+def _batches(things: Iterable[T], most: int) -> Iterable[tuple[T, ...]]:
+    waiting = iter(things)
+    while batch := tuple(islice(waiting, most)):
         yield batch

@@ -111,6 +111,16 @@ EVENTS: dict[str, EventKind] = {
         ("downloads", "error"),
     ),
     "queue.recovered": EventKind("info", "The queue was read from the journal.", ("downloads", "rehashed", "kept")),
+    # Wishes
+    "wish.found": EventKind(
+        "info",
+        "A content that was wished for is there; said once for each wish and content.",
+        ("wish", "query", "content", "name", "size", "users", "download"),
+    ),
+    "wish.refused": EventKind("warn", "The index cannot make sense of a wish.", ("wish", "query", "error")),
+    "wish.unsaved": EventKind(
+        "error", "What was found for a wish cannot be kept or queued; it is searched for again.", ("wish", "error")
+    ),
     # Uploads
     "upload.started": EventKind("info", "A content is being sent.", ("transfer", "content", "user", "peer")),
     "upload.finished": EventKind(

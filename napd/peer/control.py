@@ -47,6 +47,10 @@ class PeerControl:
             "users": self.users,
             "whoami": self.whoami,
             "limit": self.limit,
+            "wish.add": self.wish_add,
+            "wish.list": self.wish_list,
+            "wish.remove": self.wish_remove,
+            "wish.found": self.wish_found,
         }
 
     async def status(self, params: wire.Nothing, caller: Caller) -> documents.StatusDocument:
@@ -162,3 +166,15 @@ class PeerControl:
 
     async def limit(self, params: wire.LimitParams, caller: Caller) -> documents.LimitDocument:
         return await self.daemon.limit(params)
+
+    async def wish_add(self, params: wire.WishAddParams, caller: Caller) -> documents.WishesDocument:
+        return await self.daemon.wishes.add(params)
+
+    async def wish_list(self, params: wire.Nothing, caller: Caller) -> documents.WishesDocument:
+        return self.daemon.wishes.wishes()
+
+    async def wish_remove(self, params: wire.Selection, caller: Caller) -> Any:
+        return await self.daemon.wishes.remove(params.selectors)
+
+    async def wish_found(self, params: wire.WishFoundParams, caller: Caller) -> documents.FindsDocument:
+        return await self.daemon.wishes.found(params.selectors, params.limit)

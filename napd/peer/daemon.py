@@ -30,6 +30,7 @@ from .shares.service import Shares
 from .source_views import source_rows
 from .sources.pool import SourcePool
 from .views import download_documents
+from .wishes.service import Wishes
 
 #: Seconds that `get` of a content which no search has shown waits for the index to say who holds it.
 LOOK_UP_S = 2.0
@@ -85,6 +86,7 @@ class PeerDaemon:
     downloads: Downloads
     uploads: Uploads
     shares: Shares
+    wishes: Wishes
     discovery: Discovery
     sources: SourcePool
     journal: Journal
@@ -169,11 +171,15 @@ class PeerDaemon:
         claim = self.last_search.claim(content)
         if claim is not None:
             return _of_result(claim)
+        find = self.wishes.recent.get(content)
+        if find is not None:
+            return Wanted(content, find.name, find.size)
         return Wanted(content, content, None)
 
     def _known_contents(self) -> Iterator[ContentId]:
         """What a prefix may mean: walked through only when there is one to resolve."""
         yield from self.last_search.by_content
+        yield from self.wishes.recent
         for item in self.downloads.queue:
             yield item.content
 

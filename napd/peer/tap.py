@@ -54,6 +54,10 @@ from .sources.experience import Experience
 from .sources.lessons import keeping
 from .sources.pool import MAX_LINKS as MAX_SOURCES
 from .sources.pool import SourcePool
+from .wishes.service import Wishes
+from .wishes.store import DATABASE_NAME as WISHES_DATABASE
+from .wishes.store import SCHEMA as WISHES_SCHEMA
+from .wishes.store import WishStore
 
 AGENT = f"napd/{__version__}"
 #: Threads for reading, writing and checking chunks. More gains nothing: the disk and the hash are the limits.
@@ -66,7 +70,11 @@ DEFAULT_DOWNLOADS = 3
 class Options(DaemonOptions):
     program = "nappeer"
     settings = PEER_SETTINGS
-    databases: ClassVar = {database_path(Path()).name: len(SCHEMA), SHARES_DATABASE: len(SHARES_SCHEMA)}
+    databases: ClassVar = {
+        database_path(Path()).name: len(SCHEMA),
+        SHARES_DATABASE: len(SHARES_SCHEMA),
+        WISHES_DATABASE: len(WISHES_SCHEMA),
+    }
 
     def postOptions(self) -> None:
         super().postOptions()
@@ -181,6 +189,17 @@ def compose(frame: Frame) -> Peer:
         limit=int(kept.get("downloads", DEFAULT_DOWNLOADS)),
         sharing=sharing if values["share_partial"] else None,
     )
+    wish_worker = Worker(clock, "wishes")
+    wishes = Wishes(
+        clock=clock,
+        now=now,
+        rng=rng,
+        store=WishStore(open_database(frame.state / WISHES_DATABASE, WISHES_SCHEMA, events=events), wish_worker),
+        discovery=discovery,
+        downloads=downloads,
+        events=events,
+        background=background,
+    )
     daemon = PeerDaemon(
         clock=clock,
         now=now,
@@ -190,6 +209,7 @@ def compose(frame: Frame) -> Peer:
         downloads=downloads,
         uploads=uploads,
         shares=shares,
+        wishes=wishes,
         discovery=discovery,
         sources=sources,
         journal=journal,
@@ -198,7 +218,8 @@ def compose(frame: Frame) -> Peer:
         up=up,
         down=down,
     )
-    return Peer(frame, daemon, discovery, sharing, listening, [disk_pool, bundle_pool], journal_worker).begin()
+    pools = [journal_worker, wish_worker, disk_pool, bundle_pool]
+    return Peer(frame, daemon, discovery, sharing, listening, pools).begin()
 
 
 @frozen
@@ -210,14 +231,14 @@ class Peer:
     discovery: IndexClient
     sharing: PartialSharing
     listening: Listening
-    disk_pools: Sequence[Pool]
-    journal_worker: Worker
+    pools: Sequence[Pool]
 
     def begin(self) -> Peer:
         self.daemon.shares.start()
         self.frame.background.start("adding configured shares", self._add_shares())
         self.daemon.downloads.start()
-        self.frame.reactor.callWhenRunning(self.discovery.start, self.daemon.downloads.seeker)
+        self.daemon.wishes.start()
+        self.frame.reactor.callWhenRunning(self.discovery.start, self.daemon.downloads.seeker, self.daemon.wishes)
         return self
 
     @property
@@ -257,9 +278,9 @@ class Peer:
         self.sharing.stop()
         self.daemon.sources.stop()
         await self.daemon.shares.stop()
+        await self.daemon.wishes.stop()
         await self.daemon.journal.close()
-        await self.journal_worker.stop()
-        for pool in self.disk_pools:
+        for pool in self.pools:
             await pool.stop()
 
     async def _add_shares(self) -> None:

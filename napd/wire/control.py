@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 from ..errors import NapError
 from ..model import Priority
 from .index import FileKind, SortOrder
-from .line import Count
+from .line import Count, LongText, ShortText
 
 #: Lines on the control socket hold whole documents: 10,000 downloads are some 5 MB.
 MAX_LINE_BYTES = 64 << 20
@@ -149,6 +149,26 @@ class UsersParams(Struct, frozen=True, forbid_unknown_fields=True):
     words: str = ""
 
 
+class WishAddParams(Struct, frozen=True, forbid_unknown_fields=True):
+    """As `SearchParams`; `get`: what is found is queued."""
+
+    query: LongText
+    ext: Annotated[tuple[ShortText, ...], Meta(max_length=16)] = ()
+    type: FileKind | None = None
+    min_size: Count | None = None
+    max_size: Count | None = None
+    min_bitrate: Count | None = None
+    user: ShortText | None = None
+    get: bool = False
+
+
+class WishFoundParams(Struct, frozen=True, forbid_unknown_fields=True):
+    """`selectors`: wish ids as typed (``3``, ``1,4-6``, ``all``), none for all; at most the latest `limit` finds."""
+
+    selectors: tuple[str, ...] = ()
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
 class LimitParams(Struct, frozen=True, forbid_unknown_fields=True):
     """What is absent stays; a rate of 0 takes the limit away."""
 
@@ -192,6 +212,10 @@ PEER_METHODS: dict[str, type[Struct]] = COMMON_METHODS | {
     "users": UsersParams,
     "whoami": Nothing,
     "limit": LimitParams,
+    "wish.add": WishAddParams,
+    "wish.list": Nothing,
+    "wish.remove": Selection,
+    "wish.found": WishFoundParams,
 }
 
 #: Methods of the index's socket; `index.status` and plain `status` are the same.

@@ -200,6 +200,59 @@ class CheckDocument(Struct, frozen=True):
     schema: int = SCHEMA
 
 
+class WishRow(Struct, frozen=True):
+    """`state`: standing (the index tells at once), searched (now and then), offline, refused (see `error`).
+
+    `found` counts contents; `last` is when the last of them was.
+    """
+
+    id: int
+    query: str
+    get: bool
+    added: str
+    found: int
+    last: str | None
+    state: str
+    error: Problem | None = None
+    ext: tuple[str, ...] = ()
+    type: str | None = None
+    min_size: int | None = None
+    max_size: int | None = None
+    min_bitrate: int | None = None
+    user: str | None = None
+
+
+class WishesDocument(Struct, frozen=True):
+    """Of `wish list` and every change of the wishes."""
+
+    wishes: list[WishRow]
+    schema: int = SCHEMA
+
+
+class PartlyWishesDocument(Struct, frozen=True):
+    wishes: list[WishRow]
+    errors: list[PartError]
+    schema: int = SCHEMA
+
+
+class FindRow(Struct, frozen=True):
+    """What was found for a wish, as others call it; `download`: the id under which it was queued."""
+
+    wish: int
+    content: str
+    name: str
+    size: int
+    time: str
+    download: int | None = None
+
+
+class FindsDocument(Struct, frozen=True):
+    """Of `wish found`, the latest last."""
+
+    finds: list[FindRow]
+    schema: int = SCHEMA
+
+
 class UserRow(Struct, frozen=True):
     user: str
     peer: str

@@ -135,6 +135,66 @@ CHECK: dict[str, Any] = {
     "content": None, "size": None,
 }  # fmt: skip
 
+WISHES: dict[str, Any] = {
+    "schema": 1,
+    "wishes": [
+        {
+            "id": 1,
+            "query": "moon river",
+            "get": False,
+            "added": "2026-01-01T03:04:05.000Z",
+            "found": 1204,
+            "last": "2026-01-02T03:01:05.000Z",
+            "state": "standing",
+            "error": None,
+            "ext": ["flac", "mp3"],
+            "type": None,
+            "min_size": None,
+            "max_size": None,
+            "min_bitrate": None,
+            "user": None,
+        },
+        {
+            "id": 2,
+            "query": HOSTILE,
+            "get": True,
+            "added": "2026-01-02T03:04:05.000Z",
+            "found": 0,
+            "last": None,
+            "state": "refused",
+            "error": {"code": "usage", "message": "mp3 is no video"},
+            "ext": ["mp3"],
+            "type": "video",
+            "min_size": 1000,
+            "max_size": 2_000_000,
+            "min_bitrate": 256,
+            "user": "bob",
+        },
+    ],
+}
+
+FINDS: dict[str, Any] = {
+    "schema": 1,
+    "finds": [
+        {
+            "wish": 1,
+            "content": CONTENT,
+            "name": WIDE,
+            "size": 31_400_000,
+            "time": "2026-01-02T03:01:05.000Z",
+            "download": None,
+        },
+        {
+            "wish": 2,
+            "content": CONTENT[::-1],
+            "name": HOSTILE,
+            "size": 5,
+            "time": "2026-01-02T03:04:00.000Z",
+            "download": 12,
+        },
+    ],
+}
+
 USERS: dict[str, Any] = {
     "schema": 1,
     "users": [

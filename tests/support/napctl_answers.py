@@ -34,6 +34,8 @@ ANSWERS: dict[str, Answer] = {
     "users": documents.USERS,
     "whoami": documents.WHOAMI,
     "limit": documents.LIMITS,
+    **{f"wish.{verb}": documents.WISHES for verb in ("add", "list", "remove")},
+    "wish.found": documents.FINDS,
     "index.status": documents.INDEX_STATUS,
     "index.users": documents.USERS,
 }

@@ -21,6 +21,8 @@ PURE = (
     "napd.wire",
     "napd.peer.item",
     "napd.peer.order",
+    "napd.peer.wishes.wish",
+    "napd.peer.wishes.selecting",
     "napd.peer.queue",
     "napd.peer.picker",
     "napd.peer.fetch.swarm",

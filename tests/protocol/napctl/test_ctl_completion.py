@@ -66,6 +66,15 @@ def test_live_shares_and_users_are_offered(sockets: Path) -> None:
         assert offered("search", "moon", "--user", "b", socket=daemon.path) == ["bob"]
 
 
+def test_live_wishes_are_offered(sockets: Path) -> None:
+    with FakeDaemon(sockets / "s", ANSWERS) as daemon:
+        assert offered("wish", "", socket=daemon.path) == ["list", "add", "remove", "found"]
+        assert offered("wish", "remove", "", socket=daemon.path) == ["1", "2"]
+        assert offered("wish", "found", "2", socket=daemon.path) == ["2"]
+        assert offered("wish", "add", "moon", "--user", "b", socket=daemon.path) == ["bob"]
+    assert "--get" in offered("wish", "add", "--", socket=sockets / "none")
+
+
 def test_the_socket_option_before_the_cursor_is_used(sockets: Path) -> None:
     with FakeDaemon(sockets / "s", QUEUE_ANSWERS) as daemon:
         assert offered("--socket", str(daemon.path), "sources", "1", socket=sockets / "none") == ["12", "13", "14"]

@@ -30,7 +30,7 @@ def commands(group: LazyGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[tup
 ALL = {" ".join(path): (command, summary) for path, command, summary in commands(cli)}
 CONTRACT = {
     "status", "search", "get", "queue", "sources", "uploads", "watch", "wait", "share", "users", "whoami", "limit",
-    "version", "events", "shutdown", "reload", "completion", "index",
+    "version", "events", "shutdown", "reload", "completion", "index", "wish",
 }  # fmt: skip
 
 
@@ -40,6 +40,8 @@ def test_the_commands_of_the_contract_are_there() -> None:
         assert f"queue {name}" in ALL
     for name in ("list", "add", "remove", "rescan", "check"):
         assert f"share {name}" in ALL
+    for name in ("list", "add", "remove"):
+        assert f"wish {name}" in ALL
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -59,8 +61,8 @@ def test_help_has_a_description_examples_and_the_common_options(name: str) -> No
         assert any(part in line for line in lines)
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name != "search"])
-def test_a_short_h_is_help_everywhere_but_in_search(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ("search", "wish add")])
+def test_a_short_h_is_help_everywhere_but_where_a_dash_excludes(name: str) -> None:
     assert napctl(*name.split(), "-h").status == 0
 
 

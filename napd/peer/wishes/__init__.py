@@ -1,0 +1,1 @@
+"""What somebody waits for: wishes that stand, and what was found for them."""
