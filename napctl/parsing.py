@@ -10,9 +10,8 @@ from typing import TypeVar
 import click
 
 from napd.errors import Misuse, printable
+from napd.sizes import parse_size
 
-#: Numbers in the protocols are exact up to here.
-MAX_BYTES = 2**53 - 1
 #: A year: longer than anybody waits, short enough for any clock's arithmetic.
 MAX_SECONDS = 366 * 86400.0
 
@@ -21,30 +20,10 @@ PLACES = ("top", "up", "down", "bottom")
 
 T = TypeVar("T")
 
-_SIZE = re.compile(r"\s*([0-9]*)(?:\.([0-9]+))?\s*(?:([kmgtpe])(i?))?(b?)\s*", re.IGNORECASE)
 _RATE_SUFFIX = re.compile(r"\s*(?:/\s*s(?:ec)?|ps)\s*\Z", re.IGNORECASE)
 _SECONDS = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(ms|s|m|min|h|d)?\s*", re.IGNORECASE)
-_POWERS = {letter: power for power, letter in enumerate("kmgtpe", start=1)}
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _UNLIMITED = frozenset({"none", "off", "unlimited"})
-
-
-def parse_size(text: str) -> int:
-    """Bytes: `10M` and `1.5G` count in powers of 1000, `10MiB` in powers of 1024.
-
-    :raises Misuse: for anything else.
-    """
-    match = _SIZE.fullmatch(text)
-    if match is None or not (match[1] or match[2]):
-        raise Misuse(f"{printable(text, 40)!r} is no size", "Write it as 10M, 1.5G (powers of 1000) or 10MiB")
-    whole, fraction, unit, binary, _ = match.groups()
-    fraction = fraction or ""
-    power = _POWERS[unit.lower()] if unit else 0
-    factor: int = (1024 if binary else 1000) ** power
-    size: int = int((whole or "0") + fraction) * factor // 10 ** len(fraction)
-    if size > MAX_BYTES:
-        raise Misuse(f"{printable(text, 40)!r} is more than any file has", "At most 9 PB")
-    return size
 
 
 def parse_rate(text: str) -> float:

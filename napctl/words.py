@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import click
 
 from napd.errors import Misuse
+from napd.sizes import parse_size
 
 from .choices import user_names
-from .parsing import parse_size, parsed
+from .parsing import parsed
 from .program import Command
 
 KINDS = ("audio", "video", "image", "document", "archive", "program")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from napd.sizes import parse_size
 from napd.wire.documents import BytesDocument
 
 from ..choices import download_ids
 from ..client import result_of
 from ..invocation import Invocation, decode, pass_invocation
-from ..parsing import parse_size, parsed
+from ..parsing import parsed
 from ..program import Command
 
 #: The notification of `cat`.

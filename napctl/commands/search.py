@@ -21,6 +21,7 @@ ORDERS = ("best", "sources", "size", "name")
     examples=[
         ("napctl search pink floyd --ext flac", "every word must match"),
         ("napctl search '\"dark side\"' moon -live", "a phrase in inner quotes; -word excludes"),
+        ("napctl search 'sun OR moon size>10M ext:flac'", "either word; filters among the words"),
         ("napctl search 'lect*' --type video --min-size 100M --sort size", "wor* matches beginnings"),
         ("napctl search moon --json | jq -r '.results[].content'", "content ids, for scripts"),
     ],
@@ -34,7 +35,8 @@ def search(invocation: Invocation, /, words: tuple[str, ...], **options: Any) ->
     """Find files by keywords.
 
     Results are numbered for `napctl get`. All WORDS must match; -WORD excludes, "a phrase" in inner quotes keeps its
-    order, WOR* matches beginnings. There are no short options.
+    order, WOR* matches beginnings, THIS OR THAT either. Among the words: ext:flac type:audio user:ann 'size>10M'
+    'bitrate>=256'. There are no short options.
     """
     params = query(words, options, "search") | {"sort": options["sort"], "limit": options["limit"]}
     if options["page"] is not None:

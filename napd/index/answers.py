@@ -28,7 +28,7 @@ def results(request: int, page: Page, presence: Presence, took_ms: float) -> Ite
     rows = (_result(found, presence) for found in page.results)
     for part, last in _in_lines(rows):
         if last:
-            yield wire.Results(request, part, True, page.truncated, page.next, took_ms)
+            yield wire.Results(request, part, True, page.truncated, page.next, took_ms, page.reason)
         else:
             yield wire.Results(request, part, last=False)
 

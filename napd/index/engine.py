@@ -44,9 +44,9 @@ class _Judge:
         self._wanted = wanted
         self._asker = asker
         self._own = presence.get(asker.number)
-        self._needed = [piece.pattern for piece in wanted.query.wanted if not piece.decided]
+        self._needed = [choice for choice in wanted.query.wanted if not choice.decided()]
         self._barred = [piece.pattern for piece in wanted.query.excluded]
-        self._choosy = wanted.wished.anything() or bool(self._barred)
+        self._choosy = wanted.query.attributes.anything() or bool(self._barred)
         #: Of each content that matches, what its best matching name is worth.
         self._points: dict[int, int] = {}
 
@@ -68,7 +68,7 @@ class _Judge:
 
     def fits(self, row: Row) -> bool:
         """Whether an item that the bitmaps let through is what is wanted."""
-        return all(pattern in row.text for pattern in self._needed) and (not self._choosy or self._acceptable(row))
+        return all(choice.found_in(row.text) for choice in self._needed) and (not self._choosy or self._acceptable(row))
 
     def place(self, number: int, among: Among) -> Place | None:
         """None if it is no result after all: the asker has it."""
@@ -88,7 +88,7 @@ class _Judge:
         return -(sources if sort == "sources" else self._points[number] + source_points(sources)), content
 
     def _acceptable(self, row: Row) -> bool:
-        return self._wanted.wished.met_by(row.name, row.size, row.media) and not any(
+        return self._wanted.query.attributes.met_by(row.name, row.size, row.media) and not any(
             pattern in row.text for pattern in self._barred
         )
 
@@ -119,6 +119,8 @@ class MemoryEngine:
             self._filters.remove(item, row.name, row.size, row.media)
 
     def search(self, wanted: Wanted, asker: Asker) -> Page:
+        if wanted.query.impossible is not None:
+            return Page((), truncated=False, next=None, reason=wanted.query.impossible)
         placed = self._place(wanted, asker)
         after = None if wanted.after is None else wanted.after.place
         left = [(place, number) for number, place in placed.places.items() if after is None or place > after]
@@ -148,7 +150,7 @@ class MemoryEngine:
 
     def _matches(self, wanted: Wanted, asker: Asker) -> Matching:
         """Items online that the asker may see, and whose terms and attributes fit as far as bitmaps tell."""
-        visible = self._visible(wanted, asker)
+        visible = self._visible(wanted.query, asker)
         found, cut = visible, False
         for part in self._parts(wanted.query, visible):
             found = found & part.items
@@ -161,32 +163,39 @@ class MemoryEngine:
         for piece in wanted.query.excluded:
             if piece.decided:
                 found = found - self._having(piece, visible).items
-        return Matching(self._filters.narrow(found, wanted.wished), cut)
+        return Matching(self._filters.narrow(found, wanted.query.attributes), cut)
 
-    def _visible(self, wanted: Wanted, asker: Asker) -> BitMap:
-        """Items that the asker is offered now, by anybody or by the user that is asked for. Not to be changed."""
+    def _visible(self, query: Query, asker: Asker) -> BitMap:
+        """Items that the asker is offered now, by anybody or by the users that are asked for. Not to be changed."""
         presence = self._presence
         found = presence.everyone
         restricted = presence.restricted_for(asker)
         if restricted:
             found = found | restricted
-        if wanted.user is not None:
-            online = presence.by_user(wanted.user)
-            found = found & (BitMap() if online is None else online.items)
+        if query.users is not None:
+            named = (presence.by_user(user) for user in query.users)
+            found = found & BitMap.union(BitMap(), *(online.items for online in named if online is not None))
         return found
 
     def _parts(self, query: Query, visible: BitMap) -> Iterator[Matching]:
         """What each wanted piece leaves: rare terms first, then common ones, then prefixes, which cost more."""
-        terms = {term for piece in query.wanted for term in piece.terms}
+        needed = [choice.pieces[0] for choice in query.wanted if len(choice.pieces) == 1]
+        terms = {term for piece in needed for term in piece.terms}
         for having in sorted((self._postings.having(term) for term in terms), key=len):
             yield Matching(having)
-        for prefix in {piece.prefix for piece in query.wanted if piece.prefix is not None}:
+        for choice in query.wanted:
+            if len(choice.pieces) > 1:
+                found = [self._having(piece, visible) for piece in choice.pieces]
+                yield Matching(BitMap.union(*(one.items for one in found)), any(one.cut for one in found))
+        for prefix in {piece.prefix for piece in needed if piece.prefix is not None}:
             yield self._postings.beginning(prefix, visible)
 
     def _having(self, piece: Piece, visible: BitMap) -> Matching:
+        """Items that have all the terms of a piece."""
+        having = [Matching(self._postings.having(term)) for term in piece.terms]
         if piece.prefix is not None:
-            return self._postings.beginning(piece.prefix, visible)
-        return Matching(self._postings.having(piece.terms[0]))
+            having.append(self._postings.beginning(piece.prefix, visible))
+        return Matching(BitMap.intersection(*(one.items for one in having)), any(one.cut for one in having))
 
     # --- Which contents they make ----------------------------------------------------------------
 

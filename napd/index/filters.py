@@ -1,55 +1,23 @@
-"""Filters as bitmaps: extension, and size and bitrate in powers of two: narrow first, look closely at what is left."""
+"""Attributes as bitmaps: extension, size and bitrate in powers of two: narrow first, look closely at what is left."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TypeVar
 
-from attrs import frozen
 from pyroaring import BitMap
 
+from ..content.digest import MAX_CONTENT_BYTES
 from ..wire.catalogue import Media
 from ..wire.index import FileKind
-from ..wire.kinds import extension, extensions_of, kind_of
+from ..wire.kinds import extension, extensions_of
+from .attributes import Attributes
 
 K = TypeVar("K")
 
 
-@frozen
-class Wished:
-    """What is asked of a result besides its words; the default asks for nothing.
-
-    :param ext: in lower case, without the first dot.
-    """
-
-    ext: tuple[str, ...] = ()
-    kind: FileKind | None = None
-    min_size: int | None = None
-    max_size: int | None = None
-    min_bitrate: int | None = None
-
-    def anything(self) -> bool:
-        return self != NO_WISH
-
-    def met_by(self, name: str, size: int, media: Media | None) -> bool:
-        if self is NO_WISH:
-            return True
-        if self.ext and not name.lower().endswith(tuple(f".{ext}" for ext in self.ext)):
-            return False
-        if self.kind is not None and kind_of(name) != self.kind:
-            return False
-        if self.min_size is not None and size < self.min_size:
-            return False
-        if self.max_size is not None and size > self.max_size:
-            return False
-        return self.min_bitrate is None or _bitrate(media) >= self.min_bitrate
-
-
-NO_WISH = Wished()
-
-
 class Filters:
-    """Which items may meet a wish; `Wished.met_by` decides."""
+    """Which items may have the attributes that are asked for; `Attributes.met_by` decides."""
 
     def __init__(self) -> None:
         self._by_extension: dict[str, BitMap] = {}
@@ -68,19 +36,28 @@ class Filters:
         if media is not None and media.bitrate_kbps is not None:
             _discard(self._by_bitrate, media.bitrate_kbps.bit_length(), item)
 
-    def narrow(self, items: BitMap, wished: Wished) -> BitMap:
-        """Those of the items that may meet the wish."""
-        if wished.ext:
-            items = items & _union(self._by_extension, (ext.rpartition(".")[2] for ext in wished.ext))
-        if wished.kind is not None:
-            items = items & _union(self._by_extension, extensions_of(wished.kind))
-        if wished.min_size is not None or wished.max_size is not None:
-            lowest = (wished.min_size or 0).bit_length()
-            highest = 64 if wished.max_size is None else wished.max_size.bit_length()
+    def narrow(self, items: BitMap, asked: Attributes) -> BitMap:
+        """Those of the items that may be what is asked for."""
+        if not asked.anything():
+            return items
+        if asked.ext is not None:
+            items = items & _union(self._by_extension, (ext.rpartition(".")[2] for ext in asked.ext))
+        if asked.kinds is not None:
+            items = items & _union(self._by_extension, _extensions(asked.kinds))
+        if asked.barred_ext or asked.barred_kinds:
+            simple = (ext for ext in asked.barred_ext if "." not in ext)
+            items = items - _union(self._by_extension, (*simple, *_extensions(asked.barred_kinds)))
+        lowest, highest = asked.min_size.bit_length(), asked.max_size.bit_length()
+        if (lowest, highest) != (0, MAX_CONTENT_BYTES.bit_length()):
             items = items & _union(self._by_size, range(lowest, highest + 1))
-        if wished.min_bitrate:
-            items = items & _union(self._by_bitrate, range(wished.min_bitrate.bit_length(), 64))
+        if asked.max_bitrate is not None or asked.min_bitrate:
+            highest = 64 if asked.max_bitrate is None else asked.max_bitrate.bit_length()
+            items = items & _union(self._by_bitrate, range(max(1, asked.min_bitrate.bit_length()), highest + 1))
         return items
+
+
+def _extensions(kinds: Iterable[FileKind]) -> Iterable[str]:
+    return (ext for kind in kinds for ext in extensions_of(kind))
 
 
 def _union(bitmaps: dict[K, BitMap], keys: Iterable[K]) -> BitMap:
@@ -93,7 +70,3 @@ def _discard(bitmaps: dict[K, BitMap], key: K, item: int) -> None:
         having.discard(item)
         if not having:
             del bitmaps[key]
-
-
-def _bitrate(media: Media | None) -> int:
-    return 0 if media is None or media.bitrate_kbps is None else media.bitrate_kbps

@@ -15,13 +15,11 @@ from .dialback import Proof
 from .items import Asker
 from .limits import Allowance
 from .presence import Online
-from .query import understand
-from .search import wanted_of, wished_of
+from .search import query_of, wanted_of
 from .services import Services
 from .session import Session
 from .store.interface import Account
 from .tickets import RENEW_AFTER_S
-from .wishing import Wish
 
 #: Seconds between two log lines about the same limit of the same session.
 LIMIT_LOGGED_S = 60.0
@@ -148,11 +146,13 @@ class Member:
             self._limit("index.wishes", f"over {most} wishes are held", message.wish)
             return
         try:
-            wishing.hold(self, message.wish, Wish(understand(message.query), wished_of(message), message.user))
+            query = query_of(message)
         except Misuse as error:
             self._session.say(wire.Error(error.code, str(error), message.wish))
-        else:
-            self._session.say(wire.Wished(message.wish))
+            return
+        if query.impossible is None:
+            wishing.hold(self, message.wish, query)
+        self._session.say(wire.Wished(message.wish, reason=query.impossible))
 
     def _seek(self, message: wire.Seek) -> None:
         seeking = self._services.seeking

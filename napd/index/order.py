@@ -49,9 +49,11 @@ def text_points(query: Query, text: str) -> int:
     """How well a searchable text fits, as far as words go."""
     name = text[text.rfind(BOUNDARY) + 1 :]
     asked = 0
-    for piece in query.wanted:
-        if piece.pattern in name:
-            asked += piece.words
+    for choice in query.wanted:
+        for piece in choice.pieces:
+            if piece.pattern in name:
+                asked += piece.words
+                break
     if not asked:
         return 0
     words = name.count(" ") - 1

@@ -1,22 +1,15 @@
-"""What somebody typed into a search, understood: words, ``-word``, ``"a phrase"``, ``wor*`` (docs/how-to/search.md).
-
-Nothing that can be typed is an error, except when nothing is left to search for.
-"""
+"""A search, understood: what an item has to have in its names, of which attributes it has to be, and who offers it."""
 
 from __future__ import annotations
 
-import re
-
 from attrs import frozen
 
-from ..errors import Misuse
+from .attributes import ANY, Attributes
+from .table import Row
 from .words import MAX_WORD, Run, Script, fold, joined, runs
 
-#: Words and phrases that count; what is typed after so many is left out.
-MAX_PIECES = 32
-
-_QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂", '"'))
-_TYPED = re.compile(r'(?P<exclude>-*)(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))')
+#: Letters of a word that has a beginning looked up: of one letter there are too many.
+MIN_PREFIX = 2
 
 
 @frozen
@@ -39,39 +32,60 @@ class Piece:
     def found_in(self, text: str) -> bool:
         return self.pattern in text
 
+    def needs(self, other: Piece) -> bool:
+        """Whether every text that this one is found in has the other one too."""
+        return other.pattern in self.pattern
+
+
+@frozen
+class Choice:
+    """Pieces of which one is enough, joined by OR, those of most words first. By far the most are of a single one."""
+
+    pieces: tuple[Piece, ...]
+
+    def found_in(self, text: str) -> bool:
+        return any(piece.pattern in text for piece in self.pieces)
+
+    def decided(self) -> bool:
+        return all(piece.decided for piece in self.pieces)
+
 
 @frozen
 class Query:
-    """:param order: the wanted pieces as one phrase, for ranking; empty for a single one."""
+    """Made by `napd.index.language.understand`.
 
-    wanted: tuple[Piece, ...]
-    excluded: tuple[Piece, ...]
-    order: str
+    :param wanted: all of these; none if attributes or users alone are asked for.
+    :param excluded: none of these.
+    :param order: the wanted pieces as one phrase, for ranking; empty for a single one, and where there is a choice.
+    :param users: what one of these offers; None: whoever.
+    :param impossible: why nothing can match, whatever there is.
+    """
+
+    wanted: tuple[Choice, ...]
+    excluded: tuple[Piece, ...] = ()
+    order: str = ""
+    attributes: Attributes = ANY
+    users: tuple[str, ...] | None = None
+    impossible: str | None = None
+
+    def fits(self, row: Row) -> bool:
+        """Whether an item is what is wanted, whoever offers it: the exact check."""
+        text = row.text
+        return (
+            all(choice.found_in(text) for choice in self.wanted)
+            and not any(piece.pattern in text for piece in self.excluded)
+            and self.attributes.met_by(row.name, row.size, row.media)
+        )
 
 
-def understand(typed: str) -> Query:
-    """:raises Misuse: if there is nothing to search for."""
-    wanted: list[Piece] = []
-    excluded: list[Piece] = []
-    for found in _TYPED.finditer(typed.translate(_QUOTES)):
-        piece = _piece(found["phrase"] if found["phrase"] is not None else found["word"])
-        into = excluded if found["exclude"] else wanted
-        if piece is not None and piece not in into:
-            into.append(piece)
-    if not wanted:
-        raise Misuse(_nothing_wanted(typed, bool(excluded)), "Type at least one word to search for")
-    wanted, excluded = wanted[:MAX_PIECES], excluded[:MAX_PIECES]
-    return Query(tuple(wanted), tuple(excluded), _order(wanted))
-
-
-def _piece(typed: str) -> Piece | None:
-    """None if there is no letter, digit or symbol in it."""
+def piece(typed: str) -> Piece | None:
+    """One word or phrase; None if there is no letter, digit or symbol in it."""
     found = runs(fold(typed))
     if not found:
         return None
     last = found[-1]
     # Any place in an unspaced run is found anyway; so is a symbol.
-    prefixed = typed.endswith("*") and last.script is Script.SPACED and len(last.text) < MAX_WORD
+    prefixed = typed.endswith("*") and last.script is Script.SPACED and MIN_PREFIX <= len(last.text) < MAX_WORD
     terms = [term for run in (found[:-1] if prefixed else found) for term in run.terms()]
     decided = len(found) == 1 and len(terms) <= 1
     return Piece(
@@ -86,15 +100,3 @@ def _piece(typed: str) -> Piece | None:
 def _edge(run: Run) -> str:
     """A word ends where it ends; an unspaced run may be a part of a longer one."""
     return "" if run.script is Script.UNSPACED else " "
-
-
-def _order(wanted: list[Piece]) -> str:
-    if len(wanted) < 2:
-        return ""
-    return "".join(piece.pattern for piece in wanted).replace("  ", " ")
-
-
-def _nothing_wanted(typed: str, excluded: bool) -> str:
-    if excluded:
-        return "the query only says what to leave out"
-    return "the query has no letter or digit in it" if typed.strip() else "the query is empty"

@@ -9,24 +9,19 @@ from attrs import frozen
 
 from ..model import ContentId
 from ..wire import index as wire
-from .filters import NO_WISH, Wished
+from .attributes import ANY, Attributes
 from .items import Asker, Item
+from .language import understand
 from .order import Cursor, read_cursor
-from .query import Query, understand
+from .query import Query
 from .table import Row
 
 
 @frozen
 class Wanted:
-    """A search, understood.
-
-    :param user: only what this user offers.
-    :param after: where the page before ended.
-    """
+    """One page of a search. `after`: where the page before ended."""
 
     query: Query
-    wished: Wished = NO_WISH
-    user: str | None = None
     sort: wire.SortOrder = "best"
     limit: int = 100
     after: Cursor | None = None
@@ -51,11 +46,15 @@ class Found:
 
 @frozen
 class Page:
-    """`truncated`: there is more than this; `next` is the cursor to it, None when it cannot be paged to."""
+    """`truncated`: there is more than this; `next` is the cursor to it, None when it cannot be paged to.
+
+    :param reason: why nothing can match (`Query.impossible`).
+    """
 
     results: Sequence[Found]
     truncated: bool
     next: str | None
+    reason: str | None = None
 
 
 class SearchEngine(Protocol):
@@ -74,18 +73,26 @@ class SearchEngine(Protocol):
         """One page, its work bounded whatever is asked."""
 
 
-def wished_of(message: wire.Search | wire.Wish) -> Wished:
+def query_of(message: wire.Search | wire.Wish) -> Query:
+    """What is typed and what is chosen besides, together.
+
+    :raises Misuse: nothing to search for."""
     ext = tuple(sorted({cleaned for ext in message.ext if (cleaned := ext.strip().lstrip(".").lower())}))
-    return Wished(ext, message.type, message.min_size, message.max_size, message.min_bitrate)
+    chosen = Attributes(
+        ext=ext or None,
+        kinds=None if message.type is None else (message.type,),
+        min_size=message.min_size or 0,
+        max_size=ANY.max_size if message.max_size is None else message.max_size,
+        min_bitrate=message.min_bitrate or 0,
+    )
+    return understand(message.query, chosen, None if message.user is None else (message.user,))
 
 
 def wanted_of(message: wire.Search, most: int) -> Wanted:
     """:param most: results that a page may have.
     :raises Misuse: nothing to search for, or a cursor that is none of this order."""
     return Wanted(
-        query=understand(message.query),
-        wished=wished_of(message),
-        user=message.user,
+        query=query_of(message),
         sort=message.sort,
         limit=min(message.limit, most),
         after=None if message.cursor is None else read_cursor(message.cursor, message.sort),

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from attrs import frozen
-
 from ..wire import index as wire
-from .filters import Wished
 from .items import Asker
 from .query import Query
 
@@ -22,27 +19,18 @@ class Wisher(Protocol):
     def tell_wished(self, message: wire.Wished) -> None: ...
 
 
-@frozen
-class Wish:
-    """One that is held."""
-
-    query: Query
-    wished: Wished
-    user: str | None
-
-
 class Wishing:
     """Wishes by whose they are and the number that he gave them; nothing of them outlives the session."""
 
     def __init__(self) -> None:
-        self._wishes: dict[Wisher, dict[int, Wish]] = {}
+        self._wishes: dict[Wisher, dict[int, Query]] = {}
 
     def held_by(self, wisher: Wisher) -> int:
         return len(self._wishes.get(wisher, ()))
 
-    def hold(self, wisher: Wisher, number: int, wish: Wish) -> None:
+    def hold(self, wisher: Wisher, number: int, query: Query) -> None:
         """One of the same number is replaced."""
-        self._wishes.setdefault(wisher, {})[number] = wish
+        self._wishes.setdefault(wisher, {})[number] = query
 
     def drop(self, wisher: Wisher, numbers: Iterable[int]) -> None:
         mine = self._wishes.get(wisher, {})

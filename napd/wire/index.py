@@ -109,7 +109,7 @@ class Announce(Struct, frozen=True, tag="announce", tag_field="t"):
 
 
 class Search(Struct, frozen=True, tag="search", tag_field="t", omit_defaults=True):
-    """Peer → index: `query` is what the user typed: words, ``-word``, ``"a phrase"``, ``wor*``."""
+    """Peer → index: `query` is what the user typed, filters among the words; the other fields have to hold besides."""
 
     id: RequestId
     query: LongText

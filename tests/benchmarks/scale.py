@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from attrs import asdict, frozen
 
-from napctl.parsing import parse_size
 from napd.errors import Misuse
+from napd.sizes import parse_size
 
 MIB = 1 << 20
 #: The parts of a run, in the order in which they are run.

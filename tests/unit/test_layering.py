@@ -17,6 +17,7 @@ PURE = (
     "napd.model",
     "napd.errors",
     "napd.places",
+    "napd.sizes",
     "napd.content",
     "napd.wire",
     "napd.peer.item",

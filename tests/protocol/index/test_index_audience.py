@@ -47,6 +47,8 @@ def everything_told(shares: list[tuple[list[Entry], list[Entry]]], *, with_hidde
         for sort in ("best", "sources", "size", "name"):
             asker.say(wire.Search(1, "song -blue", sort=sort, limit=2), wire.Search(2, "re*", type="audio", sort=sort))
             asker.say(wire.Search(3, "song", user="ann", min_size=2, sort=sort), wire.Search(4, "place", sort=sort))
+            asker.say(wire.Search(6, "red OR tune size>1", sort=sort), wire.Search(7, "ext:mp3 user:bob", sort=sort))
+            asker.say(wire.Search(8, "place -place", sort=sort), wire.Search(9, "secret OR song -ext:mp3", sort=sort))
         asker.say(wire.Users(5))
         index.wait(2)
         if with_hidden and step == 1:

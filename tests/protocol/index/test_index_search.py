@@ -195,6 +195,31 @@ def test_a_search_that_cannot_be_is_answered_with_an_error(
     assert (error.code, error.id) == ("usage", 5)
 
 
+@pytest.mark.parametrize("query", ["song -song", "song type:audio ext:jpg", "song size>2M size<1M", "type:movie"])
+def test_what_can_never_match_is_answered_at_once_with_the_reason(
+    index: IndexScript, asker: PeerScript, query: str
+) -> None:
+    index.online("ann", entry("a/song.mp3"))
+    page = asker.search(query)
+    assert page.reason
+    assert (page.results, page.truncated, page.next) == ((), False, None)
+    assert asker.search("song").reason is None
+
+
+def test_options_and_what_is_typed_hold_together(index: IndexScript, asker: PeerScript) -> None:
+    index.online("ann", entry("a/song.mp3", size=50), entry("a/song.ogg", size=5), entry("a/tune.ogg", size=50))
+    index.online("bob", entry("b/song.ogg", size=70))
+    assert asker.found("ext:ogg", min_size=10, user="ann") == ["tune.ogg"]
+    assert asker.found("song OR tune size>=50 user:ann", ext=("mp3",)) == ["song.mp3"]
+    assert asker.search("user:bob", user="ann").reason == "nobody is two users"
+
+
+def test_filters_alone_are_a_search(index: IndexScript, asker: PeerScript) -> None:
+    index.online("ann", entry("a/song.mp3", size=50), entry("a/text.txt", size=5))
+    for query, options in (("type:audio", {}), ("", {"ext": ("mp3",)}), ("size>10", {}), ("user:ann -ext:txt", {})):
+        assert asker.found(query, **options) == ["song.mp3"]
+
+
 def test_a_page_with_long_names_comes_in_several_lines(index: IndexScript, asker: PeerScript) -> None:
     names = [f"word {n} " + "語" * 240 for n in range(100)]
     ann = index.online("ann")

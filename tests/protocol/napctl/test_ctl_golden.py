@@ -36,6 +36,13 @@ CASES: dict[str, tuple[list[str], dict[str, Answer]]] = {
     "status": (["status"], {"status": documents.STATUS}),
     "search": (["search", "moon"], {"search": documents.SEARCH}),
     "search-nothing": (["search", "moon"], {"search": documents.SEARCH | {"results": [], "next": None}}),
+    "search-never": (
+        ["search", "moon", "-moon"],
+        {
+            "search": documents.SEARCH
+            | {"results": [], "truncated": False, "next": None, "reason": "moon is both wanted and left out"}
+        },
+    ),
     "get": (["get", "1", "--priority", "high"], {"get": documents.downloads(documents.download(3, priority="high"))}),
     "get-wait": (["get", "1", "--wait"], {"get": documents.QUEUE, "queue.wait": DONE, "queue.watch": WATCHED}),
     "queue": (["queue"], {"queue.list": documents.QUEUE}),

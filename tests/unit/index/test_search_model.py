@@ -48,20 +48,33 @@ class Typed:
     excluded: bool
 
     def text(self) -> str:
-        shown = {"word": self.words[0], "prefix": f"{self.words[0][:3]}*", "phrase": '"' + " ".join(self.words) + '"'}
+        shown = {
+            "word": self.words[0],
+            "prefix": f"{self.words[0][:3]}*",
+            "phrase": '"' + " ".join(self.words) + '"',
+            "either": " OR ".join(self.words),
+        }
         return ("-" if self.excluded else "") + shown[self.kind]
 
-    def meaning(self) -> tuple[bool, tuple[str, ...]]:
-        """Whether it is a prefix, and the words that count: a phrase of one word is that word."""
+    def meaning(self) -> tuple[tuple[bool, tuple[str, ...]], ...]:
+        """Of each piece whether it is a prefix, and the words that count: a phrase of one word is that word."""
+        if self.kind == "either":
+            return tuple((False, (word,)) for word in dict.fromkeys(self.words))
         if self.kind == "prefix":
-            return True, (self.words[0][:3],)
-        return False, self.words if self.kind == "phrase" else self.words[:1]
+            return ((True, (self.words[0][:3],)),)
+        return ((False, self.words if self.kind == "phrase" else self.words[:1]),)
+
+    def rules_out(self, word: str) -> bool:
+        """Whether nothing that has this word is left."""
+        return self.excluded and self.fits([[word]])
 
     def fits(self, components: list[list[str]]) -> bool:
         if self.kind == "word":
             return any(self.words[0] in tokens for tokens in components)
         if self.kind == "prefix":
             return any(token.startswith(self.words[0][:3]) for tokens in components for token in tokens)
+        if self.kind == "either":
+            return any(word in tokens for word in self.words for tokens in components)
         size = len(self.words)
         return any(
             tuple(tokens[at : at + size]) == self.words for tokens in components for at in range(len(tokens) - size + 1)
@@ -73,6 +86,8 @@ pieces = st.builds(
     kind=st.sampled_from(["word", "word", "prefix", "phrase"]),
     words=st.lists(words, min_size=1, max_size=2).map(tuple),
     excluded=st.sampled_from([False, False, False, True]),
+) | st.builds(
+    Typed, kind=st.just("either"), words=st.lists(words, min_size=2, max_size=3).map(tuple), excluded=st.just(False)
 )
 queries = st.lists(pieces, min_size=1, max_size=2).filter(lambda found: any(not piece.excluded for piece in found))
 filters: st.SearchStrategy[dict[str, Any]] = (
@@ -90,6 +105,19 @@ filters: st.SearchStrategy[dict[str, Any]] = (
         },
     )
 )
+
+
+def as_typed(wished: dict[str, Any]) -> str:
+    """The same filters, among the words."""
+    shown = {
+        "ext": lambda value: f"ext:{','.join(value)}",
+        "type": lambda value: f"type:{value}",
+        "min_size": lambda value: f"size>={value}",
+        "max_size": lambda value: f"size <= {value}",
+        "min_bitrate": lambda value: f"bitrate>={value}k",
+        "user": lambda value: f"user:@{value}",
+    }
+    return " ".join(shown[name](value) for name, value in wished.items())
 
 
 def tokens_of(entry: Entry) -> list[list[str]]:
@@ -154,7 +182,8 @@ class Model:
             for key, value in (("duration_s", media.duration_s), ("bitrate_kbps", media.bitrate_kbps))
             if value is not None
         }
-        return (place, content_id), (content_id, name, folder, size, len(users), tuple(users), told)
+        names = len({entry.name for _, entry in offers})
+        return (place, content_id), (content_id, name, folder, size, len(users), tuple(users), told, names)
 
 
 def meets(wished: dict[str, Any], name: str, size: int, media: Media) -> bool:
@@ -180,15 +209,34 @@ def most(offers: list[tuple[str, Entry]], claim: Any) -> Any:
 def points(typed: list[Typed], entry: Entry) -> int:
     """What the words are worth, by the rules of docs/explanation/index.md."""
     name = tokens_of(entry)[-1]
-    wanted = list(dict.fromkeys(piece.meaning() for piece in typed if not piece.excluded))
+    barred = [piece for piece in typed if piece.excluded]
+    wanted = list(dict.fromkeys(_left(piece, barred) for piece in typed if not piece.excluded))
     # What is typed as words has to end where a word ends; a prefix need not.
-    patterns = [f" {' '.join(words)}" + ("" if is_prefix else " ") for is_prefix, words in wanted]
+    patterns = [
+        [f" {' '.join(words)}" + ("" if is_prefix else " ") for is_prefix, words in choice] for choice in wanted
+    ]
     text = f" {' '.join(name)} "
-    asked = sum(len(words) for (_, words), pattern in zip(wanted, patterns, strict=True) if pattern in text)
+    asked = 0
+    for choice, alternatives in zip(wanted, patterns, strict=True):
+        asked += max(
+            (len(words) for (_, words), pattern in zip(choice, alternatives, strict=True) if pattern in text), default=0
+        )
     total = 2000 * min(asked, len(name)) // len(name)
-    if len(wanted) > 1 and "".join(patterns).replace("  ", " ") in text:
+    whole = "".join(alternatives[0] for alternatives in patterns if len(alternatives) == 1).replace("  ", " ")
+    if len(wanted) > 1 and all(len(choice) == 1 for choice in wanted) and whole in text:
         total += 1000
     return total
+
+
+def _left(piece: Typed, barred: list[Typed]) -> tuple[tuple[bool, tuple[str, ...]], ...]:
+    """What a choice is between, once what is left out is taken away."""
+    if piece.kind != "either":
+        return piece.meaning()
+    return tuple(
+        (is_prefix, words)
+        for is_prefix, words in piece.meaning()
+        if not any(other.rules_out(words[0]) for other in barred)
+    )
 
 
 class SearchMachine(RuleBasedStateMachine):
@@ -252,18 +300,25 @@ class SearchMachine(RuleBasedStateMachine):
         typed=queries,
         sort=st.sampled_from(["best", "sources", "size", "name"]),
         wished=filters,
+        among_words=st.booleans(),
         limit=st.sampled_from([1, 2, 100]),
     )
-    def search(self, user: str, typed: list[Typed], sort: str, wished: dict[str, Any], limit: int) -> None:
+    def search(
+        self, user: str, typed: list[Typed], sort: str, wished: dict[str, Any], among_words: bool, limit: int
+    ) -> None:
         if user not in self.model.online:
             return
         query = " ".join(piece.text() for piece in typed)
+        options = wished
+        if among_words and wished:
+            query, options = f"{as_typed(wished)} {query}", {}
         rows: list[tuple[Any, ...]] = []
         cursor: str | None = None
         while True:
             self.index.wait(1, step=1)
-            page = self.peers[user].search(query, sort=sort, limit=limit, cursor=cursor, **wished)
-            rows += [(r.content, r.name, r.folder, r.size, r.sources, r.users, r.media) for r in page.results]
+            page = self.peers[user].search(query, sort=sort, limit=limit, cursor=cursor, **options)
+            rows += [(r.content, r.name, r.folder, r.size, r.sources, r.users, r.media, r.names) for r in page.results]
+            assert page.reason is None or not (rows or page.truncated)
             assert page.truncated == (page.next is not None)
             cursor = page.next
             if cursor is None:

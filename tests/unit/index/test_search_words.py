@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napd.errors import Misuse
-from napd.index.query import MAX_PIECES, understand
+from napd.index.language import MAX_PIECES, understand
 from napd.index.words import MAX_WORD, fold, runs, searchable
 from napd.wire.kinds import KINDS, extension, extensions_of, kind_of
 
@@ -68,9 +68,9 @@ def test_any_name_is_found_by_itself(folder: str, name: str) -> None:
     except Misuse:
         assert words(name) == []
         return
-    for piece in query.wanted:
-        assert set(piece.terms) <= found_by.terms
-        assert piece.found_in(found_by.text)
+    for choice in query.wanted:
+        assert set(choice.pieces[0].terms) <= found_by.terms
+        assert choice.found_in(found_by.text)
 
 
 @given(st.text(max_size=300))
@@ -80,7 +80,8 @@ def test_whatever_is_typed_is_understood_or_empty(typed: str) -> None:
     except Misuse as error:
         assert error.code == "usage"
     else:
-        assert 1 <= len(query.wanted) <= MAX_PIECES
+        assert sum(len(choice.pieces) for choice in query.wanted) <= MAX_PIECES
+        assert query.wanted or query.attributes.wants() or query.users or query.impossible
 
 
 def test_the_file_name_and_the_two_nearest_folders_are_searched() -> None:
@@ -98,7 +99,7 @@ def find(query: str, name: str, folder: str = "") -> bool:
     """Whether a query finds a name, by its text alone."""
     text = searchable(folder, name).text
     asked = understand(query)
-    return all(piece.found_in(text) for piece in asked.wanted) and not any(
+    return all(choice.found_in(text) for choice in asked.wanted) and not any(
         piece.found_in(text) for piece in asked.excluded
     )
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napctl.parsing import MAX_BYTES, parse_place, parse_rate, parse_seconds, parse_size
+from napctl.parsing import parse_place, parse_rate, parse_seconds
 from napd.errors import Misuse
+from napd.sizes import MAX_BYTES, parse_size
 
 
 @pytest.mark.parametrize(
