@@ -1,10 +1,12 @@
-"""Term → items: the inverted index, as bitmaps."""
+"""Term → items: the inverted index. A term in few names, as most are, is a few bytes; a common one a bitmap."""
 
 from __future__ import annotations
 
+import sys
+from array import array
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
-from heapq import nlargest
+from collections.abc import Collection, Iterable, Iterator
+from heapq import heappush, heappushpop
 
 from attrs import frozen
 from pyroaring import BitMap
@@ -13,6 +15,12 @@ from pyroaring import BitMap
 MAX_PREFIX_TERMS = 2_000
 #: New terms are sorted into a short list, which goes into the long one when it has so many.
 RECENT = 4_096
+#: Items of a term up to which 4 bytes for each are less than a bitmap takes, at some millions of items.
+MAX_SMALL = 1_024
+
+_ID_BYTES = 4
+#: The ids of a term's items, sorted; as `array("I")` has them if they are few.
+Having = bytes | BitMap
 
 
 @frozen
@@ -27,46 +35,96 @@ class Postings:
     """What items a term is in."""
 
     def __init__(self) -> None:
-        self._items: dict[str, BitMap] = {}
+        self._items: dict[str, Having] = {}
         self._terms = _SortedTerms()
 
     def add(self, item: int, terms: Iterable[str]) -> None:
+        raw = item.to_bytes(_ID_BYTES, sys.byteorder)
         for term in terms:
             having = self._items.get(term)
             if having is None:
-                self._items[term] = BitMap((item,))
+                self._items[term] = raw
                 self._terms.add(term)
-            else:
+            elif isinstance(having, BitMap):
                 having.add(item)
+            else:
+                self._items[term] = _added(having, item, raw)
 
     def remove(self, item: int, terms: Iterable[str]) -> None:
         for term in terms:
             having = self._items.get(term)
-            if having is not None:
+            if having is None:
+                continue
+            if isinstance(having, BitMap):
                 having.discard(item)
-                if not having:
-                    del self._items[term]
-                    self._terms.remove(term)
+            else:
+                having = self._items[term] = _removed(having, item)
+            if not having:
+                del self._items[term]
+                self._terms.remove(term)
 
     def having(self, term: str) -> BitMap:
-        return self._items.get(term, _NOTHING)
+        """Not to be changed."""
+        having = self._items.get(term, b"")
+        return having if isinstance(having, BitMap) else BitMap(array("I", having))
 
     def beginning(self, prefix: str, among: BitMap) -> Matching:
         """Items with a term that begins so. Where that is too many terms, items `among` these decide which are left."""
-        terms = list(self._terms.beginning(prefix))
+        terms: Collection[str] = list(self._terms.beginning(prefix))
         cut = False
         if len(terms) > MAX_PREFIX_TERMS:
-            counts = ((self._items[term].intersection_cardinality(among), term) for term in terms)
-            counting = [(count, term) for count, term in counts if count]
-            cut = len(counting) > MAX_PREFIX_TERMS
-            terms = [term for _, term in nlargest(MAX_PREFIX_TERMS, counting)]
-        return Matching(BitMap.union(BitMap(), *(self._items[term] for term in terms)), cut)
+            terms, cut = self._most_used(terms, among)
+        having = [self._items[term] for term in terms]
+        few = BitMap(array("I", b"".join(ids for ids in having if isinstance(ids, bytes))))
+        return Matching(BitMap.union(few, *(ids for ids in having if isinstance(ids, BitMap))), cut)
+
+    def _most_used(self, terms: Iterable[str], among: BitMap) -> tuple[Collection[str], bool]:
+        """As many terms as a prefix may stand for, those of most items among these; whether there are more of them.
+
+        Terms of many items come first, so that those of few need not be looked at when there are enough better ones.
+        """
+        best: list[tuple[int, str]] = []
+        cut = False
+        for most, term in sorted(((self._count(term), term) for term in terms), reverse=True):
+            if cut and most < best[0][0]:
+                break
+            count = self.having(term).intersection_cardinality(among)
+            if not count:
+                continue
+            if len(best) < MAX_PREFIX_TERMS:
+                heappush(best, (count, term))
+            else:
+                heappushpop(best, (count, term))
+                cut = True
+        return [term for _, term in best], cut
+
+    def _count(self, term: str) -> int:
+        having = self._items[term]
+        return len(having) if isinstance(having, BitMap) else len(having) // _ID_BYTES
 
     def __len__(self) -> int:
         return len(self._items)
 
 
-_NOTHING = BitMap()
+def _added(having: bytes, item: int, raw: bytes) -> Having:
+    """:param raw: the item."""
+    if int.from_bytes(having[-_ID_BYTES:], sys.byteorder) < item:
+        # Newer items have higher numbers.
+        grown = having + raw
+    else:
+        ids = array("I", having)
+        at = bisect_left(ids, item)
+        if ids[at] == item:
+            return having
+        ids.insert(at, item)
+        grown = ids.tobytes()
+    return grown if len(grown) <= MAX_SMALL * _ID_BYTES else BitMap(array("I", grown))
+
+
+def _removed(having: bytes, item: int) -> bytes:
+    ids = array("I", having)
+    at = bisect_left(ids, item)
+    return having[: at * _ID_BYTES] + having[(at + 1) * _ID_BYTES :] if at < len(ids) and ids[at] == item else having
 
 
 class _SortedTerms:

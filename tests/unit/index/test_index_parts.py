@@ -69,8 +69,8 @@ terms = st.lists(st.text("ab", min_size=1, max_size=3), max_size=3)
 @given(st.lists(st.tuples(st.booleans(), small, terms), max_size=40), st.text("ab", min_size=1, max_size=2))
 def test_postings_find_by_term_and_by_prefix(changes: list[tuple[bool, int, list[str]]], prefix: str) -> None:
     found, expected = Postings(), dict[str, set[int]]()
-    # Lists so short that they are merged all the time.
-    recent, postings.RECENT = postings.RECENT, 2
+    # Lists so short that they are merged all the time, and few items that are many.
+    recent, postings.RECENT, most, postings.MAX_SMALL = postings.RECENT, 2, postings.MAX_SMALL, 2
     try:
         for add, item, some in changes:
             (found.add if add else found.remove)(item, some)
@@ -81,7 +81,7 @@ def test_postings_find_by_term_and_by_prefix(changes: list[tuple[bool, int, list
         beginning = {item for term, items in expected.items() if term.startswith(prefix) for item in items}
         assert set(found.beginning(prefix, BitMap(range(6))).items) == beginning
     finally:
-        postings.RECENT = recent
+        postings.RECENT, postings.MAX_SMALL = recent, most
 
 
 def test_a_prefix_of_very_many_terms_takes_the_most_used_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +96,30 @@ def test_a_prefix_of_very_many_terms_takes_the_most_used_and_says_so(monkeypatch
     # Terms that nobody may see decide nothing.
     assert not found.beginning("a", BitMap([3])).cut
     assert 3 in found.beginning("a", BitMap([3])).items
+
+
+@given(
+    st.dictionaries(st.text("ab", min_size=1, max_size=4), st.sets(st.integers(0, 20), min_size=1), max_size=30),
+    st.sets(st.integers(0, 20)),
+)
+def test_a_prefix_takes_the_terms_that_are_in_the_most_names_that_count(
+    names: dict[str, set[int]], among: set[int]
+) -> None:
+    found = Postings()
+    for term, items in names.items():
+        for item in items:
+            found.add(item, [term])
+    most, postings.MAX_PREFIX_TERMS = postings.MAX_PREFIX_TERMS, 3
+    try:
+        beginning = found.beginning("a", BitMap(among))
+    finally:
+        postings.MAX_PREFIX_TERMS = most
+    counts = sorted(((len(items & among), term) for term, items in names.items() if term[0] == "a"), reverse=True)
+    if len(counts) > 3:
+        counting = [(count, term) for count, term in counts if count]
+        assert beginning.cut is (len(counting) > 3)
+        counts = counting[:3]
+    assert set(beginning.items) == {item for _, term in counts for item in names[term]}
 
 
 def test_an_allowance_is_so_many_at_once_and_so_many_in_the_long_run() -> None:
