@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -19,6 +18,8 @@ from .interface import StoreFailed
 MAX_GROUP = 64
 
 T = TypeVar("T")
+#: `work` may be called again, after everything that it did was undone.
+Transaction = Callable[[Callable[[], list[Any]]], list[Any]]
 
 
 @frozen
@@ -33,21 +34,15 @@ class GroupCommit:
     A write that raises `NapError` must have changed nothing; the others of its group go on. Any other error undoes the
     whole group, and each of its writes is tried again on its own, so that one that fails does not fail the others.
 
-    :param undone: called on the thread after a transaction was rolled back (to drop what was cached).
-    :param before_commit: called on the thread before each commit (to write what was cached).
+    :param transaction: does what it is given in one transaction, on the thread: committed when it returns, undone when
+        it raises.
+    :param troubles: what it raises when the database itself cannot work: `StoreFailed` for whoever waits.
     """
 
-    def __init__(
-        self,
-        worker: Worker,
-        connection: sqlite3.Connection,
-        before_commit: Callable[[], None],
-        undone: Callable[[], None],
-    ) -> None:
+    def __init__(self, worker: Worker, transaction: Transaction, troubles: tuple[type[Exception], ...]) -> None:
         self._worker = worker
-        self._connection = connection
-        self._before_commit = before_commit
-        self._undone = undone
+        self._transaction = transaction
+        self._troubles = troubles
         self._waiting: deque[_Write] = deque()
         self._committing = False
         self._idle: list[Deferred[None]] = []
@@ -76,7 +71,7 @@ class GroupCommit:
         running = self._worker.run(self._commit, [write.work for write in group])
         running.addCallbacks(
             lambda outcomes: self._tell(group, outcomes),
-            lambda failure: self._tell(group, [_store_failure(failure.value)] * len(group)),
+            lambda failure: self._tell(group, [self._failed(failure.value)] * len(group)),
         )
 
     def _tell(self, group: Sequence[_Write], outcomes: Sequence[Any]) -> None:
@@ -94,34 +89,25 @@ class GroupCommit:
 
     def _commit(self, works: Sequence[Callable[[], Any]]) -> list[Any]:
         try:
-            return self._transaction(works)
+            return self._transaction(lambda: _outcomes(works))
         except Exception as error:
             if len(works) == 1:
-                return [_store_failure(error)]
+                return [self._failed(error)]
         return [self._commit([work])[0] for work in works]
 
-    def _transaction(self, works: Sequence[Callable[[], Any]]) -> list[Any]:
-        outcomes: list[Any] = []
-        self._connection.execute("BEGIN IMMEDIATE")
+    def _failed(self, error: BaseException) -> Failure:
+        if isinstance(error, self._troubles):
+            return Failure(StoreFailed(f"the database cannot be written: {error}"))
+        if isinstance(error, NapError):
+            return Failure(StoreFailed(error.message))
+        return Failure(error)
+
+
+def _outcomes(works: Sequence[Callable[[], Any]]) -> list[Any]:
+    outcomes: list[Any] = []
+    for work in works:
         try:
-            for work in works:
-                try:
-                    outcomes.append(work())
-                except NapError as error:
-                    outcomes.append(Failure(error))
-            self._before_commit()
-            self._connection.execute("COMMIT")
-        except BaseException:
-            self._undone()
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-        return outcomes
-
-
-def _store_failure(error: BaseException) -> Failure:
-    if isinstance(error, (sqlite3.Error, OSError)):
-        return Failure(StoreFailed(f"the database cannot be written: {error}"))
-    if isinstance(error, NapError):
-        return Failure(StoreFailed(error.message))
-    return Failure(error)
+            outcomes.append(work())
+        except NapError as error:
+            outcomes.append(Failure(error))
+    return outcomes

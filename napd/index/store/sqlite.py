@@ -23,6 +23,8 @@ from .interface import Account, Applied, Change, Counts, Lapsed, Opened, Positio
 from .tables import Tables
 
 FILE_NAME = "index.db"
+#: What a broken or full disk raises.
+TROUBLES = (sqlite3.Error, OSError)
 
 T = TypeVar("T")
 
@@ -48,7 +50,7 @@ class SqliteStore:
         self._connection = connection
         self._tables = Tables(connection, new_account_id)
         self._worker = Worker(reactor, "index-store")
-        self._commits = GroupCommit(self._worker, connection, self._tables.write_back, self._tables.drop_cache)
+        self._commits = GroupCommit(self._worker, self._transaction, TROUBLES)
 
     @classmethod
     def open(
@@ -102,11 +104,24 @@ class SqliteStore:
         await self._worker.run(self._connection.close)
         await self._worker.stop()
 
+    def _transaction(self, work: Callable[[], list[Any]]) -> list[Any]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            outcomes = work()
+            self._tables.write_back()
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._tables.drop_cache()
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        return outcomes
+
     def _read(self, work: Callable[[], T]) -> Deferred[T]:
         return self._worker.run(work).addErrback(_as_store_failure)
 
 
 def _as_store_failure(failure: Failure) -> Failure:
-    if failure.check(sqlite3.Error, OSError):
+    if failure.check(*TROUBLES):
         return Failure(StoreFailed(f"the database cannot be read: {failure.getErrorMessage()}"))
     return failure

@@ -6,17 +6,14 @@ Everything here runs on the store's thread, and writes inside a transaction that
 from __future__ import annotations
 
 import sqlite3
-import sys
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgspec
-from attrs import define
 from pyroaring import BitMap
 
-from ...model import EVERYONE, PeerId
-from ...wire.catalogue import Entry, Media
+from ...model import PeerId
+from ...wire.catalogue import Entry
 from ..items import Item
 from .interface import (
     KEPT_CHANGES,
@@ -33,6 +30,7 @@ from .interface import (
     Step,
     Swept,
 )
+from .packing import ITEM_COLUMNS, Catalogue, blobs, described, item_of, packed, position_of, unpacked
 from .steps import Digested, check_session, check_step, meet, plan
 
 T = TypeVar("T")
@@ -44,18 +42,6 @@ _CACHED = 64
 #: How often the change log is cut, in changes.
 CUT_EVERY = 1_000
 
-_ITEM_COLUMNS = "item.id, content, hash, size, folder, name, audience, duration_s, bitrate_kbps, width, height"
-_NO_MEDIA = Media()
-_PUBLIC = (EVERYONE,)
-_decode_audience = msgspec.json.Decoder(tuple[str, ...]).decode
-
-
-@define
-class _Catalogue:
-    position: Position
-    share: BitMap
-    changed: bool = False
-
 
 class Tables:
     """:param new_account_id: makes the immutable id of a new account."""
@@ -63,7 +49,7 @@ class Tables:
     def __init__(self, connection: sqlite3.Connection, new_account_id: Callable[[], str]) -> None:
         self._sql = connection
         self._new_account_id = new_account_id
-        self._cache: dict[int, _Catalogue] = {}
+        self._cache: dict[int, Catalogue] = {}
 
     # --- Transactions ----------------------------------------------------------------------------
 
@@ -102,7 +88,7 @@ class Tables:
         position = meet(catalogue.position, held)
         if position == NOWHERE and catalogue.share:
             dropped = catalogue.share.to_array()
-            self._changed(account, _Catalogue(NOWHERE, BitMap()), [], catalogue.share)
+            self._changed(account, Catalogue(NOWHERE, BitMap()), [], catalogue.share)
             return Opened(session, NOWHERE, array("I"), dropped)
         if position != catalogue.position:
             catalogue.position = position
@@ -138,16 +124,16 @@ class Tables:
         added += self._make_items(planned.new)
         share = catalogue.share - planned.withdrawn
         share.update(item.id for item in added)
-        return self._changed(step.account, _Catalogue(planned.position, share), added, planned.withdrawn)
+        return self._changed(step.account, Catalogue(planned.position, share), added, planned.withdrawn)
 
     def forget(self, account: int, session: int) -> Applied:
         check_session(session, self._one("SELECT session FROM account WHERE number = ?", account))
         share = self._catalogue(account).share
-        return self._changed(account, _Catalogue(NOWHERE, BitMap()), [], share)
+        return self._changed(account, Catalogue(NOWHERE, BitMap()), [], share)
 
     def holdings(self, account: int) -> array[int]:
         row = self._sql.execute("SELECT share FROM catalogue WHERE account = ?", (account,)).fetchone()
-        return _unpacked(row[0] if row else b"")
+        return unpacked(row[0] if row else b"")
 
     def changes_since(self, number: int, limit: int) -> Sequence[Change]:
         before_oldest = self._one("SELECT coalesce((SELECT min(number) - 1 FROM change), change) FROM clock")
@@ -159,7 +145,7 @@ class Tables:
             (number, limit),
         )
         return [
-            Change(change, account, _position(epoch, revision, digest), _unpacked(added), _unpacked(withdrawn))
+            Change(change, account, position_of(epoch, revision, digest), unpacked(added), unpacked(withdrawn))
             for change, account, epoch, revision, digest, added, withdrawn in rows
         ]
 
@@ -171,7 +157,7 @@ class Tables:
             listings=self._one("SELECT coalesce(sum(listings), 0) FROM catalogue"),
         )
 
-    def _changed(self, account: int, catalogue: _Catalogue, added: Sequence[Item], withdrawn: BitMap) -> Applied:
+    def _changed(self, account: int, catalogue: Catalogue, added: Sequence[Item], withdrawn: BitMap) -> Applied:
         gone = withdrawn.to_array()
         new = array("I", sorted(item.id for item in added))
         position = catalogue.position
@@ -179,7 +165,7 @@ class Tables:
         self._sql.execute(
             "INSERT INTO change (number, account, epoch, revision, digest, added, withdrawn) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (number, account, *_blobs(position), _packed(new), _packed(gone)),
+            (number, account, *blobs(position), packed(new), packed(gone)),
         )
         if number % CUT_EVERY == 0:
             self._sql.execute("DELETE FROM change WHERE number <= ?", (number - KEPT_CHANGES,))
@@ -188,25 +174,25 @@ class Tables:
         self._cache[account] = catalogue
         return Applied(number, position, added, gone)
 
-    def _catalogue(self, account: int) -> _Catalogue:
+    def _catalogue(self, account: int) -> Catalogue:
         catalogue = self._cache.pop(account, None)
         if catalogue is None:
             row = self._sql.execute(
                 "SELECT epoch, revision, digest, share FROM catalogue WHERE account = ?", (account,)
             ).fetchone()
             if row is None:
-                catalogue = _Catalogue(NOWHERE, BitMap())
+                catalogue = Catalogue(NOWHERE, BitMap())
             else:
-                catalogue = _Catalogue(_position(*row[:3]), BitMap(_unpacked(row[3])))
+                catalogue = Catalogue(position_of(*row[:3]), BitMap(unpacked(row[3])))
         # At the end of the dictionary: the first is the one longest unused.
         self._cache[account] = catalogue
         return catalogue
 
-    def _write_catalogue(self, account: int, catalogue: _Catalogue) -> None:
+    def _write_catalogue(self, account: int, catalogue: Catalogue) -> None:
         self._sql.execute(
             "INSERT OR REPLACE INTO catalogue (account, epoch, revision, digest, listings, share) "
             "VALUES (?, ?, ?, ?, ?, ?)",
-            (account, *_blobs(catalogue.position), len(catalogue.share), _packed(catalogue.share.to_array())),
+            (account, *blobs(catalogue.position), len(catalogue.share), packed(catalogue.share.to_array())),
         )
         catalogue.changed = False
 
@@ -216,27 +202,27 @@ class Tables:
         found: list[Item] = []
         for some in _pieces(sorted(ids)):
             rows = self._sql.execute(
-                f"SELECT {_ITEM_COLUMNS} FROM item JOIN content ON number = content "  # noqa: S608
+                f"SELECT {ITEM_COLUMNS} FROM item JOIN content ON number = content "  # noqa: S608
                 f"WHERE item.id IN ({_marks(some)}) ORDER BY item.id",
                 some,
             )
-            found += map(_item, rows)
+            found += map(item_of, rows)
         return found
 
     def items_after(self, after: int, limit: int) -> Sequence[Item]:
         rows = self._sql.execute(
-            f"SELECT {_ITEM_COLUMNS} FROM item JOIN content ON number = content WHERE item.id > ? "  # noqa: S608
+            f"SELECT {ITEM_COLUMNS} FROM item JOIN content ON number = content WHERE item.id > ? "  # noqa: S608
             "ORDER BY item.id LIMIT ?",
             (after, limit),
         )
-        return [_item(row) for row in rows]
+        return [item_of(row) for row in rows]
 
     def sweep(self, after: int) -> Swept:
         self.write_back()
         shares = self._sql.execute("SELECT share FROM catalogue WHERE listings > 0")
         held = BitMap()
         for (share,) in shares:
-            held |= BitMap(_unpacked(share))
+            held |= BitMap(unpacked(share))
         rows = self._sql.execute("SELECT id FROM item WHERE id > ? ORDER BY id LIMIT ?", (after, SWEEP_STRIDE))
         looked_at = _column(rows)
         removed = [item for item in looked_at if item not in held]
@@ -272,65 +258,16 @@ class Tables:
             content = _row_id(self._sql.execute("INSERT INTO content (hash) VALUES (?)", (content_hash,)))
         else:
             content = int(row[0])
-        audience = None if tuple(entry.audience) == _PUBLIC else msgspec.json.encode(entry.audience).decode()
-        media = entry.media
         made = self._sql.execute(
             "INSERT INTO item (digest, content, size, folder, name, audience, duration_s, bitrate_kbps, width, height) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                digest,
-                content,
-                entry.size,
-                entry.folder,
-                entry.name,
-                audience,
-                media.duration_s,
-                media.bitrate_kbps,
-                media.width,
-                media.height,
-            ),
+            (digest, content, *described(entry)),
         )
         return Item(_row_id(made), content, entry)
 
     def _one(self, sql: str, *values: object) -> int:
         row = self._sql.execute(sql, values).fetchone()
         return int(row[0])
-
-
-def _item(row: tuple[Any, ...]) -> Item:
-    item, content, content_hash, size, folder, name, audience, *media = row
-    entry = Entry(
-        content=content_hash.hex(),
-        size=size,
-        folder=folder,
-        name=name,
-        audience=_PUBLIC if audience is None else _decode_audience(audience),
-        media=_NO_MEDIA if media == [None] * 4 else Media(*media),
-    )
-    return Item(item, content, entry)
-
-
-def _position(epoch: bytes, revision: int, digest: bytes) -> Position:
-    return Position(epoch.hex(), revision, digest.hex())
-
-
-def _blobs(position: Position) -> tuple[bytes, int, bytes]:
-    return bytes.fromhex(position.epoch), position.revision, bytes.fromhex(position.digest)
-
-
-def _packed(ids: array[int]) -> bytes:
-    return _little_endian(ids).tobytes()
-
-
-def _unpacked(blob: bytes) -> array[int]:
-    return _little_endian(array("I", blob))
-
-
-def _little_endian(ids: array[int]) -> array[int]:
-    if sys.byteorder == "big":
-        ids = ids[:]
-        ids.byteswap()
-    return ids
 
 
 def _pieces(values: Sequence[T]) -> Iterable[Sequence[T]]:

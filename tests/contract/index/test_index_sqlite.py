@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet import reactor
@@ -12,7 +14,7 @@ from twisted.internet.defer import gatherResults
 from napd.errors import ConfigurationError
 from napd.index.store.commits import GroupCommit
 from napd.index.store.interface import NOWHERE, Step, StoreFailed
-from napd.index.store.sqlite import SqliteStore, schema_scripts
+from napd.index.store.sqlite import TROUBLES, SqliteStore, schema_scripts
 from napd.model import PeerId
 from napd.ops.database import open_database
 from napd.ops.threads import Worker
@@ -79,7 +81,19 @@ async def test_a_write_that_breaks_fails_alone(tmp_path: Path) -> None:
     connection.execute("CREATE TABLE t (n INTEGER UNIQUE)")
     worker = Worker(reactor, "test")
     undone: list[int] = []
-    commits = GroupCommit(worker, connection, lambda: None, lambda: undone.append(1))
+
+    def transaction(work: Callable[[], list[Any]]) -> list[Any]:
+        connection.execute("BEGIN")
+        try:
+            outcomes = work()
+        except sqlite3.Error:
+            connection.execute("ROLLBACK")
+            undone.append(1)
+            raise
+        connection.execute("COMMIT")
+        return outcomes
+
+    commits = GroupCommit(worker, transaction, TROUBLES)
 
     def insert(n: int) -> int:
         connection.execute("INSERT INTO t VALUES (?)", (n,))
