@@ -17,7 +17,8 @@ from ..ops.listening import listen
 from ..ops.settings import INDEX_SETTINGS
 from ..ops.twistd import DaemonOptions
 from .daemon import IndexDaemon
-from .store.sqlite import FILE_NAME, SqliteStore, schema_scripts
+from .store.choosing import open_store
+from .store.sqlite import FILE_NAME, schema_scripts
 
 
 class Options(DaemonOptions):
@@ -33,12 +34,21 @@ def makeService(options: Options) -> IService:
 def compose(frame: Frame) -> IndexDaemon:
     """:raises CannotStart: the port is taken. ConfigurationError: identity or database cannot be used."""
     identity = load_identity(frame.values["identity"])
+    store = open_store(
+        frame.reactor,
+        frame.values["database"],
+        frame.state / FILE_NAME,
+        new_account_id=lambda: secrets.token_hex(16),
+        events=frame.events,
+        monotonic=time.monotonic,
+        random=SystemRandom(),
+    )
     return IndexDaemon(
         clock=frame.reactor,
         now=time.time,
         events=frame.events,
         identity=identity,
-        store=SqliteStore.open(frame.reactor, frame.state / FILE_NAME, lambda: secrets.token_hex(16), frame.events),
+        store=store,
         dialler=TLSDialler(frame.reactor, identity),
         random=SystemRandom(),
         bind=lambda factory: listen(frame.reactor, frame.values["listen"], factory, remember=frame.state / "port"),

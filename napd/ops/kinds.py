@@ -160,10 +160,11 @@ def endpoint(value: Any, start: Path) -> str:
 
 
 def database(value: Any, start: Path) -> str:
+    """Only its beginning is looked at: what it means is PostgreSQL's to say."""
     url = text(value, start)
     if not url.startswith(_DATABASES):
-        raise ValueError("postgresql://… (leave it out for SQLite in the state directory)")
-    raise ValueError("in this version: only SQLite in the state directory is, so leave it out")
+        raise ValueError("postgresql://USER@HOST/DATABASE (leave it out for SQLite in the state directory)")
+    return url
 
 
 def auth(value: Any, start: Path) -> str:

@@ -7,7 +7,7 @@ both
     config: Path | None, state: Path, socket: Path, listen: str (an endpoint description), identity: Path,
     log_format: "text" | "json" | None, log_file: Path | None
 index
-    database: None (SQLite), auth: "open"
+    database: str | None (None is SQLite), auth: "open"
 peer
     advertise: tuple[Advertised, ...], index: tuple[IndexAddress, ...], user: str, password_file: Path | None,
     share: tuple[ConfiguredShare, ...], downloads: Path (not made yet), rescan_s: float,
@@ -47,6 +47,7 @@ class Setting:
     :param repeatable: may be given more than once; a list in TOML; the option adds to the file.
     :param option: can be given on the command line; otherwise only in the file.
     :param live: `reload` applies a changed value; otherwise it takes a restart.
+    :param secret: there may be a password in it: it is not repeated in messages.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Setting:
     repeatable: bool = False
     option: bool = True
     live: bool = field(default=False, kw_only=True)
+    secret: bool = field(default=False, kw_only=True)
 
     @property
     def flag(self) -> str:
@@ -79,7 +81,7 @@ COMMON_SETTINGS = (
 INDEX_SETTINGS = (
     *COMMON_SETTINGS,
     Setting("listen", kinds.endpoint, "ENDPOINT", "Where peers connect.", "tcp:6699"),
-    Setting("database", kinds.database, "URL", "Default: SQLite in the state directory."),
+    Setting("database", kinds.database, "URL", "A PostgreSQL that the nodes of one index share.", secret=True),
     Setting("auth", kinds.auth, "open|accounts", "Who may log in.", "open"),
 )
 
@@ -219,7 +221,8 @@ def _value(setting: Setting, value: Any, start: Path, where: str) -> Any:
     try:
         return setting.kind(value, start)
     except ValueError as error:
-        raise ConfigurationError(f"{where}: {printable(repr(value))} is not {error}") from error
+        written = "what was given" if setting.secret else printable(repr(value))
+        raise ConfigurationError(f"{where}: {written} is not {error}") from error
 
 
 def _fill_in(program: str, values: dict[str, Any], around: Surroundings) -> None:

@@ -16,6 +16,8 @@ from .interface import StoreFailed
 
 #: Writes in one transaction: enough that the commit's cost is shared, few enough that the first need not wait long.
 MAX_GROUP = 64
+#: Writes that may wait: a database that is away for a while is waited for, but not by everybody.
+MAX_WAITING = 20_000
 
 T = TypeVar("T")
 #: `work` may be called again, after everything that it did was undone.
@@ -51,6 +53,9 @@ class GroupCommit:
         """Fires after the commit, with what `work` returned. Fails with its `NapError`, or `StoreFailed`."""
         # Without a canceller: who gives up on a write gets no outcome, and the write is made all the same.
         done: Deferred[T] = Deferred()
+        if len(self._waiting) >= MAX_WAITING:
+            done.errback(StoreFailed(f"{MAX_WAITING} writes wait for the database"))
+            return done
         self._waiting.append(_Write(work, done))
         self._commit_next()
         return done

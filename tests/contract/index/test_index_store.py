@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -27,10 +29,12 @@ from napd.index.store.interface import (
     TooManyListings,
 )
 from napd.index.store.memory import MemoryStore
+from napd.index.store.postgres.store import PostgresStore
 from napd.index.store.sqlite import SqliteStore
 from napd.model import PeerId
 from napd.wire.catalogue import Entry, catalogue_digest
 from tests.support.index_script import entry
+from tests.support.postgres import PostgresServer
 
 KEY = PeerId("k" * 52)
 OTHER_KEY = PeerId("o" * 52)
@@ -43,11 +47,18 @@ def account_ids() -> Callable[[], str]:
     return lambda: f"account-{next(numbers)}"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+def open_postgres(url: str) -> PostgresStore:
+    return PostgresStore.open(reactor, url, account_ids(), time.monotonic, Random(1))
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexStore]:
     made: IndexStore
     if request.param == "memory":
         made = MemoryStore(account_ids())
+    elif request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        made = open_postgres(server.database())
     else:
         made = SqliteStore.open(reactor, tmp_path / "index.db", account_ids())
     yield made
@@ -320,9 +331,10 @@ async def test_the_change_log_tells_every_change_in_order(store: IndexStore) -> 
 
 
 async def test_a_follower_that_is_too_far_behind_is_told_so(store: IndexStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("memory", "tables"):
+    for module in ("memory", "tables", "postgres.log"):
         monkeypatch.setattr(f"napd.index.store.{module}.KEPT_CHANGES", 5, raising=True)
-    monkeypatch.setattr("napd.index.store.tables.CUT_EVERY", 1)
+    for module in ("tables", "postgres.log"):
+        monkeypatch.setattr(f"napd.index.store.{module}.CUT_EVERY", 1)
     if isinstance(store, MemoryStore):
         store = MemoryStore(account_ids())
     ann = await Peer.login(store)
@@ -383,7 +395,7 @@ async def test_a_sweep_takes_items_that_nobody_holds_and_no_others(store: IndexS
 
 
 async def test_a_sweep_goes_on_where_it_left_off(store: IndexStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("memory", "tables"):
+    for module in ("memory", "tables", "postgres.tables"):
         monkeypatch.setattr(f"napd.index.store.{module}.SWEEP_STRIDE", 4)
     ann = await Peer.login(store)
     await ann.announce(*(entry(f"m/{n}") for n in range(10)), reset=True)
@@ -415,10 +427,14 @@ names = st.lists(st.sampled_from("abcdef"), max_size=6).map(lambda found: [entry
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(names, names, st.booleans()), max_size=8))
 async def test_any_run_of_steps_ends_with_the_set_and_the_digest_that_they_describe(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[list[Entry], list[Entry], bool]]
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres: PostgresServer,
+    steps: list[tuple[list[Entry], list[Entry], bool]],
 ) -> None:
     path = tmp_path_factory.mktemp("store") / "index.db"
-    for store in (MemoryStore(account_ids()), SqliteStore.open(reactor, path, account_ids())):
+    stores: list[IndexStore] = [MemoryStore(account_ids()), SqliteStore.open(reactor, path, account_ids())]
+    stores.append(open_postgres(postgres.database()))
+    for store in stores:
         ann = await Peer.login(store)
         expected: set[Entry] = set()
         applied = await ann.announce(reset=True)

@@ -191,7 +191,7 @@ def test_a_bad_line_of_the_file_is_named_with_the_file_and_what_is_allowed(
     assert said in str(refused.value)
 
 
-@pytest.mark.parametrize("written", [{"auth": "accounts"}, {"database": "postgresql://db/nap"}])
+@pytest.mark.parametrize("written", [{"auth": "accounts"}])
 def test_what_only_a_later_version_has_is_refused_as_that(around: Surroundings, written: dict[str, str]) -> None:
     lists = {name: [value] for name, value in written.items()}
     with pytest.raises(ConfigurationError, match="in this version"):

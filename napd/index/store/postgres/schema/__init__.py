@@ -1,0 +1,1 @@
+"""SQL scripts, one per version of the schema."""

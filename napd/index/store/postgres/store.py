@@ -1,0 +1,141 @@
+"""The shared store: a connection and a thread each for writes and for reads, which do not wait for each other."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from ....model import PeerId
+from ....ops.threads import Worker
+from ...items import Item
+from ..commits import GroupCommit
+from ..interface import Account, Applied, Change, Counts, Lapsed, Opened, Position, Step, StoreFailed, Swept
+from .connection import TROUBLES, Connection, Transactions, named, one_line, prepare
+from .log import Log
+from .tables import Tables, Unnumbered
+
+T = TypeVar("T")
+
+
+class PostgresStore:
+    """Made on the reactor's thread; everything after that happens on its own.
+
+    :param new_account_id: makes the immutable id of a new account; called on the writing thread.
+    :param monotonic: seconds that no change of the clock moves; called on any thread.
+    :param random: jitter.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        url: str,
+        new_account_id: Callable[[], str],
+        monotonic: Callable[[], float],
+        random: Random,
+    ) -> None:
+        self.name = named(url)
+        writing = Connection(url, "writes")
+        self._writing = writing
+        self._log = Log(writing)
+        self._transactions = Transactions(writing, monotonic, random, lambda: True)
+        self._tables = Tables(writing, self._log, new_account_id, lambda: self._transactions.repeated)
+        self._writer = Worker(reactor, "index-store")
+        self._commits = GroupCommit(self._writer, self._transaction, TROUBLES)
+        self._reading = Connection(url, "reads")
+        self._read_tables = Tables(self._reading, Log(self._reading), new_account_id, lambda: False)
+        self._reader = Worker(reactor, "index-store-reads")
+
+    @classmethod
+    def open(
+        cls,
+        reactor: Any,
+        url: str,
+        new_account_id: Callable[[], str],
+        monotonic: Callable[[], float],
+        random: Random,
+    ) -> PostgresStore:
+        """:raises ConfigurationError: PostgreSQL is away, will not have us, or its schema is newer."""
+        named(url)
+        look = Connection(url, "schema")
+        try:
+            prepare(look)
+        finally:
+            look.close()
+        return cls(reactor, url, new_account_id, monotonic, random)
+
+    def account_for(self, user: str, key: PeerId, at: float) -> Deferred[Account]:
+        return self._commits.write(lambda: self._tables.account_for(user, key, at))
+
+    def open_session(self, account: int, held: Position, at: float) -> Deferred[Opened]:
+        return self._commits.write(lambda: self._tables.open_session(account, held, at, self._log.node))
+
+    def apply(self, step: Step, most: int) -> Deferred[Applied]:
+        return self._commits.write(lambda: self._tables.apply(step, most)).addCallback(_numbered)
+
+    def forget(self, account: int, session: int) -> Deferred[Applied]:
+        return self._commits.write(lambda: self._tables.forget(account, session)).addCallback(_numbered)
+
+    def saw(self, accounts: Sequence[int], at: float) -> Deferred[None]:
+        return self._commits.write(lambda: self._tables.saw(accounts, at))
+
+    def sweep(self, after: int) -> Deferred[Swept]:
+        return self._commits.write(lambda: self._tables.sweep(after))
+
+    def holdings(self, account: int) -> Deferred[array[int]]:
+        return self._read(lambda: self._read_tables.holdings(account))
+
+    def items(self, ids: Sequence[int]) -> Deferred[Sequence[Item]]:
+        return self._read(lambda: self._read_tables.items(ids))
+
+    def items_after(self, after: int, limit: int) -> Deferred[Sequence[Item]]:
+        return self._read(lambda: self._read_tables.items_after(after, limit))
+
+    def changes_since(self, number: int, limit: int) -> Deferred[Sequence[Change]]:
+        return self._read(lambda: self._read_tables.changes_since(number, limit))
+
+    def unseen(self, since: float, limit: int) -> Deferred[Sequence[Lapsed]]:
+        return self._read(lambda: self._read_tables.unseen(since, limit))
+
+    def counts(self) -> Deferred[Counts]:
+        return self._read(self._read_tables.counts)
+
+    def stop(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        # What PostgreSQL does not take now is not taken; what it takes is finished.
+        self._transactions.stop()
+        await self._commits.when_idle()
+        for worker, connection in ((self._writer, self._writing), (self._reader, self._reading)):
+            await worker.run(connection.close)
+            await worker.stop()
+
+    def _transaction(self, work: Callable[[], list[Any]]) -> list[Any]:
+        return self._transactions.run(work, self._tables.before_commit, self._tables.undone)
+
+    def _read(self, work: Callable[[], T]) -> Deferred[T]:
+        return self._reader.run(self._look, work).addErrback(_as_store_failure)
+
+    def _look(self, work: Callable[[], T]) -> T:
+        """A connection shows that it was lost when it is used: another one is tried, once."""
+        try:
+            return work()
+        except TROUBLES:
+            if not self._reading.is_lost():
+                raise
+        return work()
+
+
+def _numbered(made: Unnumbered | Applied) -> Applied:
+    return made.numbered() if isinstance(made, Unnumbered) else made
+
+
+def _as_store_failure(failure: Failure) -> Failure:
+    if failure.check(*TROUBLES):
+        return Failure(StoreFailed(f"PostgreSQL cannot be read: {one_line(failure.getErrorMessage())}"))
+    return failure
