@@ -244,19 +244,19 @@ def _check_places(values: Mapping[str, Any]) -> None:
     if len(socket) > MAX_SOCKET_PATH_BYTES:
         raise ConfigurationError(
             f"the control socket's path is {len(socket)} bytes, a UNIX socket's limit is {MAX_SOCKET_PATH_BYTES}: "
-            f"{printable(str(values['socket']), 300)}",
+            f"{_shown(values['socket'])}",
             "Choose a shorter one with --socket",
         )
     if values["state"].exists() and not values["state"].is_dir():
-        raise ConfigurationError(f"state {values['state']} is not a directory")
+        raise ConfigurationError(f"state {_shown(values['state'])} is not a directory")
     for setting in ("socket", "log_file"):
         place: Path | None = values[setting]
         if place is None:
             continue
         if place.is_dir():
-            raise ConfigurationError(f"{setting} {place} is a directory, not a path for a file in one")
+            raise ConfigurationError(f"{setting} {_shown(place)} is a directory, not a path for a file in one")
         if place.parent != values["state"] and not place.parent.is_dir():
-            raise ConfigurationError(f"{setting} {place}: there is no directory {place.parent}")
+            raise ConfigurationError(f"{setting} {_shown(place)}: there is no directory {_shown(place.parent)}")
 
 
 def _check_shares(values: Mapping[str, Any], optional: int) -> None:
@@ -264,9 +264,11 @@ def _check_shares(values: Mapping[str, Any], optional: int) -> None:
     has_run = (values["state"] / LOCK_NAME).exists()
     for place, configured in enumerate(values.get("share", ())):
         if not configured.directory.is_dir() and not (has_run and place < optional):
-            raise ConfigurationError(
-                f"share {printable(str(configured.directory), 300)} is not a directory that exists"
-            )
+            raise ConfigurationError(f"share {_shown(configured.directory)} is not a directory that exists")
+
+
+def _shown(place: Path) -> str:
+    return printable(str(place), 300)
 
 
 def _default_user(around: Surroundings) -> str:
