@@ -268,12 +268,21 @@ class Ahead:
         self._flows.look()
         self._look = self._clock.callLater(LOOK_S, self._look_at_all) if self._flows else None
         for asked in [asked for asked in self._asked.values() if asked.flow.slowness]:
-            if self._choose(asked.item, asked.flow.slowness) is not None:
+            other = self._choose(asked.item, asked.flow.slowness)
+            if other is not None and not self._is_on_its_way(asked, other):
                 self._withdraw(asked)
                 self._review_soon()
         if self._plan:
             # Somebody may have been dialled for long enough, or may be joined now; or nobody is left.
             self._review_soon()
+
+    @staticmethod
+    def _is_on_its_way(asked: Asked, other: Flow) -> bool:
+        """Whether its bytes come, and asking somebody else would lose them for a promise."""
+        session = asked.flow.source.session
+        if session is None or asked.request is None or session.doubtful:
+            return False
+        return session.requests.is_coming(asked.request) and (not asked.flow.crawling or other.let_down)
 
     def _withdraw(self, asked: Asked) -> None:
         """It is not wanted any more, or not of this source."""
@@ -295,6 +304,7 @@ class Ahead:
         if flow.waiting:
             # It was told for something that is not wanted of it any more.
             self.place_told(flow, None)
+        flow.let_down = False
         flow.widen(size, self._clock.seconds())
         self._owner.received(size)
         item.bytes_received += size
@@ -303,6 +313,7 @@ class Ahead:
 
     def refused(self, asked: Asked, failure: SourceFailed) -> None:
         self._forget(asked)
+        asked.flow.let_down = True
         session = asked.flow.source.session
         if session is not None and session.alive:
             self._owner.ban(asked.item, asked.flow.source.peer, failure)

@@ -91,6 +91,8 @@ class Flow:
     asked_bytes: int = 0
     waiting: bool = False
     crawling: bool = False
+    #: It refused what it was asked for last.
+    let_down: bool = False
 
     def add(self, asked: Asked, now: float) -> None:
         self.asked[asked.item.id] = asked

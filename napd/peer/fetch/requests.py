@@ -167,6 +167,10 @@ class Requests:
         self._say(*self._outstanding.ask(request.id, get))
         return request
 
+    def is_coming(self, request: GetRequest) -> bool:
+        """Whether some bytes of its next chunk have come."""
+        return self._incoming is not None and self._incoming.request is request
+
     def cancel(self, request: GetRequest, *, but_current: bool = False) -> None:
         """What has not come yet is not wanted; the receiver hears nothing more.
 
@@ -175,8 +179,8 @@ class Requests:
         if request.id not in self._gets:
             return
         said = request.cancelled
-        current = self._incoming is not None and self._incoming.request is request
-        request.wanted_end = min(request.wanted_end, request.next_chunk + (but_current and current))
+        current = but_current and self.is_coming(request)
+        request.wanted_end = min(request.wanted_end, request.next_chunk + current)
         if said or not request.cancelled:
             return
         if self._outstanding.withdraw(request.id):

@@ -240,6 +240,30 @@ def test_a_source_that_crawls_is_not_waited_for(pair: Pair) -> None:
     assert saved(items[0]) == data
 
 
+def test_what_is_on_its_way_is_not_given_up_for_a_promise(pair: Pair) -> None:
+    """Found by simulation (seed 41371): the source makes others of our downloads wait, and another seems to be free."""
+    eve = pair.node("eve")
+    eve.uploads.turns.set_limit(0)
+    data = Random(3).randbytes(CHUNK_BYTES)
+    pair.ada.up.set_rate(300_000)
+    items = pair.get(pair.ada.library.add("leaf0", data))
+    run_until(pair.clock, lambda: any(flow.source.session.requests.receiving for flow in flows_of(pair)))
+    eve.library.add("leaf0", data)
+    pair.town.tell()
+    began = pair.clock.seconds()
+
+    def done() -> bool:
+        # As if it had just told so of another content.
+        ada = flows_of(pair).of(pair.ada.key.id)
+        if ada is not None:
+            ada.waiting = True
+        return items[0].state.ended
+
+    run_until(pair.clock, done, 20.0)
+    assert saved(items[0]) == data
+    assert pair.clock.seconds() - began < 5.0
+
+
 def test_discovery_that_does_not_answer_is_waited_for_anew_in_each_turn(pair: Pair) -> None:
     """Found by simulation (seed 34): the first turn's time was up in the second."""
     (content,) = pair.leaves(1)
