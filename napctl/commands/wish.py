@@ -56,8 +56,10 @@ def add(invocation: Invocation, /, words: tuple[str, ...], get: bool, **options:
         params["get"] = True
     result = invocation.ask("wish.add", params)
     status = invocation.show_change(result, WishesDocument, wishes.wishes)
-    if not invocation.json and any(row.found for row in decode(result, WishesDocument).wishes):
-        invocation.note("See what was found with: napctl wish found")
+    if not invocation.json:
+        for row in decode(result, WishesDocument).wishes:
+            if row.found:
+                invocation.note(f"See what was found with: napctl wish found {row.id}")
     return status
 
 

@@ -152,7 +152,7 @@ def _local(time: str) -> str:
 
 
 def _value(value: Any, *, short: bool) -> str:
-    text = visible(str(value))
+    text = visible(",".join(map(str, value)) if isinstance(value, list) else str(value))
     if short and _ID.fullmatch(text):
         return f"{text[:_SHORT_ID]}…"
     return f'"{text}"' if " " in text or not text else text

@@ -281,7 +281,7 @@ class IndexClient:
         if target.pin is None and known is not None and known.id != key.id:
             raise WrongIdentity(
                 f"the index at {target.address} is {key.id}, it was {known.id} before",
-                f"if its operator says so, remove its line from {self._known.path}",
+                f"If its operator says so, remove its line from {self._known.path}",
             )
         self._met_before = target.pin is not None or known is not None
         if self._known.remember(target.address, key) and target.pin is None:

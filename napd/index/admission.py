@@ -60,7 +60,7 @@ class Door:
     async def _account(self, user: str, key: PeerId) -> Account:
         """:raises Denied: `bad_name`, `name_taken`."""
         if user in RESERVED_USERS:
-            raise NameRefused(f"the user name {user} is reserved", "choose another with --user")
+            raise NameRefused(f"the user name {user} is reserved", "Choose another with --user")
         return await self._services.store.account_for(user, key, self._services.now())
 
     def _replace(self, account: Account, session: Session) -> None:

@@ -84,7 +84,7 @@ def read_cursor(text: str, sort: SortOrder) -> Cursor:
     try:
         made_for, key, content = _decode(urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
     except (UnicodeEncodeError, binascii.Error, ValueError, msgspec.MsgspecError) as error:
-        raise Misuse("the page is none that a search named", "use `next` of the page before") from error
+        raise Misuse("the page is none that a search named", "Use `next` of the page before") from error
     if made_for != sort or isinstance(key, bytes) != (sort == "name"):
-        raise Misuse(f"the page is of a search in another order than {sort}", "repeat the search with the same --sort")
+        raise Misuse(f"the page is of a search in another order than {sort}", "Repeat the search with the same --sort")
     return Cursor((key.hex() if isinstance(key, bytes) else key, content.hex()), sort)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
+from msgspec import structs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
@@ -24,7 +25,7 @@ from .fetch.reading import Reading
 from .files.disk import Disk
 from .files.journal import Journal
 from .item import Item
-from .selection import Selected, content_of_prefix, is_numbers, numbers, select
+from .selection import Selected, content_of_prefix, is_numbers, numbers, select, user_named
 from .serve.uploads import Uploads
 from .shares.service import Shares
 from .source_views import source_rows
@@ -101,6 +102,7 @@ class PeerDaemon:
     async def search(self, query: control.SearchParams) -> documents.SearchDocument:
         if len(query.query) > MAX_QUERY:
             raise Misuse(f"a query of {len(query.query)} characters; at most {MAX_QUERY} can be asked for")
+        query = structs.replace(query, user=user_named(query.user))
         started = self.clock.seconds()
         found = await self.discovery.search(query)
         first = self.last_search.take(query, found.results)

@@ -24,7 +24,8 @@ Number = Annotated[float, Meta(ge=0, le=2**53 - 1)]
 RequestId = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Hex64 = Annotated[str, Meta(min_length=64, max_length=64, pattern=r"\A[0-9a-f]{64}\Z")]
 PeerIdText = Annotated[str, Meta(min_length=52, max_length=52, pattern=r"\A[a-z2-7]{52}\Z")]
-UserName = Annotated[str, Meta(max_length=32, pattern=r"\A[a-z0-9][a-z0-9._-]{0,31}\Z")]
+USER_NAME = r"\A[a-z0-9][a-z0-9._-]{0,31}\Z"
+UserName = Annotated[str, Meta(max_length=32, pattern=USER_NAME)]
 ShortText = Annotated[str, Meta(max_length=256)]
 LongText = Annotated[str, Meta(max_length=4096)]
 #: HOST:PORT, an IPv6 host in brackets.

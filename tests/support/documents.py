@@ -233,6 +233,8 @@ EVENTS: list[dict[str, Any]] = [
      "level": "info", "message": "Complete, synced, under its final name.", "download": 3, "name": "big file.bin"},
     {"schema": 1, "id": 1767323045000002, "time": "2026-01-02T03:04:05.001Z", "event": "peer.misbehaved",
      "level": "warn", "message": HOSTILE, "peer": OTHER_PEER},
+    {"schema": 1, "id": 1767323045000003, "time": "2026-01-02T03:04:05.002Z", "event": "wish.found",
+     "level": "info", "message": "Wish 1 (moon): moon.flac", "wish": 1, "users": ["ann", "bob"]},
 ]  # fmt: skip
 
 CODES = ("usage", "not_found", "denied", "unreachable", "timeout", "integrity", "no_space", "disk", "whatever")

@@ -85,15 +85,15 @@ class Guard:
             try:
                 if not os.path.isdir(real):
                     os.stat(real)
-                    raise Misuse(f"{shown} is not a directory", "share the directory that it is in")
+                    raise Misuse(f"{shown} is not a directory", "Share the directory that it is in")
                 reason = _keys_inside(real)
             except FileNotFoundError as error:
-                raise NoSuchThing(f"{shown} does not exist", "make it first, or check the spelling") from error
+                raise NoSuchThing(f"{shown} does not exist", "Make it first, or check the spelling") from error
             except OSError as error:
                 hint = "give the daemon's user access to it"
                 raise Misuse(f"{shown} cannot be read: {error.strerror}", hint) from error
         if reason is not None:
-            raise Denied(f"{shown} must not be shared: {reason}", "share a directory made for it", code="refused")
+            raise Denied(f"{shown} must not be shared: {reason}", "Share a directory made for it", code="refused")
         return real
 
 
@@ -109,7 +109,7 @@ def check_configured(shares: Iterable[tuple[bytes, str | None]], guard: Guard) -
         shown = printable(_text(directory))
         reason = guard.refusal(directory)
         if reason is not None:
-            raise ConfigurationError(f"share {shown} must not be shared: {reason}", "share a directory made for it")
+            raise ConfigurationError(f"share {shown} must not be shared: {reason}", "Share a directory made for it")
         try:
             name = default_name(directory) if given is None else check_name(given)
         except Misuse as error:
@@ -118,7 +118,7 @@ def check_configured(shares: Iterable[tuple[bytes, str | None]], guard: Guard) -
         if same != normal(directory):
             raise ConfigurationError(
                 f"share {shown}: there is a share called {name!r} already, of {printable(_text(same))}",
-                f"choose another name with =NAME: {shown}=NAME",
+                f"Choose another name with =NAME: {shown}=NAME",
             )
 
 
@@ -130,7 +130,7 @@ def normal(path: bytes) -> bytes:
 def check_name(name: str) -> str:
     """The name, if a share may have it. :raises Misuse: otherwise."""
     if not 1 <= len(name) <= MAX_NAME:
-        raise Misuse(f"a share's name has 1 to {MAX_NAME} characters, not {len(name)}", "choose one with =NAME")
+        raise Misuse(f"a share's name has 1 to {MAX_NAME} characters, not {len(name)}", "Choose one with =NAME")
     if name in (".", "..") or "/" in name or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         raise Misuse(f"{printable(name)!r} cannot be a share's name", 'choose one without "/" and control characters')
     return name
@@ -141,7 +141,7 @@ def default_name(directory: bytes) -> str:
     try:
         return check_name(os.path.basename(directory).decode())
     except UnicodeDecodeError as error:
-        raise Misuse(f"{printable(_text(directory))} has a name that is not UTF-8", "choose one with =NAME") from error
+        raise Misuse(f"{printable(_text(directory))} has a name that is not UTF-8", "Choose one with =NAME") from error
 
 
 def _homes(environ: Mapping[str, str]) -> list[bytes]:

@@ -175,7 +175,7 @@ class Shares:
         :raises Denied: it must not be shared (code ``refused``).
         """
         if audience not in ((), (EVERYONE,)):
-            raise Misuse("a share for some people only is not in this version", f"leave it open to {EVERYONE}")
+            raise Misuse("a share for some people only is not in this version", f"Leave it open to {EVERYONE}")
         await self._changing.acquire()
         try:
             given = normal(os.fsencode(directory))
@@ -198,7 +198,7 @@ class Shares:
                 shown = _text(self._shares[name].share.directory)
                 raise Misuse(
                     f"there is a share called {name!r} already, of {shown}",
-                    f"choose another name with =NAME: {_text(given)}=NAME",
+                    f"Choose another name with =NAME: {_text(given)}=NAME",
                 )
             ledger = self._books.ledger
             share = self._begin(await self._books.run(ledger.add_share, name, real, (EVERYONE,)))
@@ -291,7 +291,7 @@ class Shares:
             return self._shares[name]
         except KeyError:
             known = ", ".join(self._shares) or "none"
-            raise NoSuchThing(f"no share is called {printable(name)!r}", f"there are: {printable(known)}") from None
+            raise NoSuchThing(f"no share is called {printable(name)!r}", f"There are: {printable(known)}") from None
 
     def _row(self, share: Share) -> documents.ShareRow:
         counts = self._counts(share)

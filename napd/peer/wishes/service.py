@@ -76,6 +76,7 @@ class Wishes:
         self._recent: dict[ContentId, Find] = {}
         self._held: set[int] = set()
         self._refused: dict[int, Misuse] = {}
+        self._beginning: set[int] = set()
         self._online = False
         self._taking = DeferredLock()
 
@@ -163,6 +164,9 @@ class Wishes:
 
     def wish_refused(self, wish: int, why: NapError) -> None:
         self._held.discard(wish)
+        if wish in self._beginning:
+            # Its search is refused as well, which is the command's answer.
+            return
         if isinstance(why, Misuse):
             self._refuse(wish, why)
         else:
@@ -172,6 +176,7 @@ class Wishes:
 
     async def _begin(self, wish: Wish) -> None:
         """Told of from now on, before what is there is searched for: nothing falls between."""
+        self._beginning.add(wish.id)
         if self._discovery.wish(wish.id, wish.query.search()):
             self._held.add(wish.id)
         try:
@@ -181,6 +186,8 @@ class Wishes:
             raise
         except NapError:
             self._rounds.ask(wish.id, SEARCHED_AGAIN_S)
+        finally:
+            self._beginning.discard(wish.id)
 
     async def _search_again(self, number: int) -> None:
         wish = self._wishes.get(number)

@@ -46,9 +46,6 @@ MAX_FINDS = 10_000
 
 T = TypeVar("T")
 
-_ADD = """INSERT INTO wish (query, get, added) VALUES (?,?,?)
-    ON CONFLICT (query) DO UPDATE SET get = get OR excluded.get"""
-
 _FORGET_OLDEST = """DELETE FROM find WHERE wish=?1 AND content IN
     (SELECT content FROM find WHERE wish=?1 ORDER BY at DESC, content LIMIT -1 OFFSET ?2)"""
 
@@ -130,8 +127,11 @@ class WishStore:
 
     def _add(self, query: Query, get: bool, now: float) -> Wish:
         text = msgspec.json.encode(query).decode()
-        self._connection.execute(_ADD, (text, get, now))
-        return _wish(self._connection.execute(f"{_SELECT} WHERE query=?", (text,)).fetchone())
+        execute = self._connection.execute
+        # Not an upsert, which takes a number also where it adds nothing.
+        if not execute("UPDATE wish SET get = get OR ? WHERE query=?", (get, text)).rowcount:
+            execute("INSERT INTO wish (query, get, added) VALUES (?,?,?)", (text, get, now))
+        return _wish(execute(f"{_SELECT} WHERE query=?", (text,)).fetchone())
 
     def _remove(self, wishes: Iterable[int]) -> None:
         self._connection.executemany("DELETE FROM wish WHERE id=?", [(wish,) for wish in wishes])

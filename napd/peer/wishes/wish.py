@@ -8,6 +8,7 @@ from msgspec import Struct
 from ...model import ContentId
 from ...wire.control import SearchParams, WishAddParams
 from ...wire.index import MAX_PAGE, FileKind
+from ..selection import user_named
 
 
 class Query(Struct, frozen=True, omit_defaults=True):
@@ -23,6 +24,7 @@ class Query(Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def of(cls, params: WishAddParams) -> Query:
+        """:raises Misuse: nobody can have this user name."""
         return cls(
             query=" ".join(params.query.split()),
             ext=tuple(dict.fromkeys(ext.lower() for ext in params.ext)),
@@ -30,7 +32,7 @@ class Query(Struct, frozen=True, omit_defaults=True):
             min_size=params.min_size,
             max_size=params.max_size,
             min_bitrate=params.min_bitrate,
-            user=None if params.user is None else params.user.lower(),
+            user=user_named(params.user),
         )
 
     def search(self) -> SearchParams:

@@ -179,12 +179,20 @@ def test_a_wish_that_makes_no_sense_is_refused_with_the_indexs_reason_and_not_ke
     visit.say(wire.Results(visit.last(wire.Search).id, (), reason="mp3 is no video"))
     assert impossible[0].check(Misuse) and "mp3 is no video" in impossible[0].getErrorMessage()
     assert wisher.wishes.wishes().wishes == wisher.store.load() == []
+    assert wisher.rig.events("wish.refused") == [], "the command's answer says it"
     assert visit.last(wire.Unwish).wishes == (visit.last(wire.Wish).wish,)
 
 
 @pytest.mark.parametrize("query", ["", " ", "\t\n"])
 def test_a_wish_for_nothing_is_refused_without_asking(wisher: Wisher, query: str) -> None:
     assert wisher.adding(query)[0].check(Misuse)
+
+
+def test_a_wish_for_what_a_user_has_who_cannot_be_is_refused_without_asking(wisher: Wisher) -> None:
+    visit = wisher.log_in()
+    (refused,) = wisher.adding("moon", user="Bad Name")
+    assert refused.check(Misuse) and "nobody can be called 'Bad Name'" in refused.getErrorMessage()
+    assert visit.all(wire.Wish) == visit.all(wire.Search) == []
 
 
 def test_a_wish_more_than_there_may_be_is_refused_with_the_way_out(wisher: Wisher) -> None:
@@ -208,6 +216,18 @@ def test_what_is_announced_later_is_told_once(wisher: Wisher) -> None:
     assert wisher.found() == [(1, 1), (1, 2)]
     assert wisher.row(1).found == 2
     assert wisher.row(1).last is not None
+
+
+def test_what_is_found_is_remembered_before_it_is_told(wisher: Wisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    visit = wisher.log_in()
+    wisher.add("moon")
+    committed: Deferred[None] = Deferred()
+    keep = wisher.store.keep
+    monkeypatch.setattr(wisher.store, "keep", lambda finds: committed.addCallback(lambda _: keep(finds)))
+    visit.say(wire.Wished(visit.last(wire.Wish).wish, (result(1),)))
+    assert wisher.found() == []
+    committed.callback(None)
+    assert wisher.found() == [(1, 1)]
 
 
 def test_each_wish_is_told_of_the_same_content(wisher: Wisher) -> None:
