@@ -9,8 +9,10 @@ from typing import Any
 
 from napd.wire.documents import (
     DoneDocument,
+    EngineTotals,
     IndexLink,
     IndexStatusDocument,
+    KnownTotals,
     LimitDocument,
     StatusDocument,
     VersionDocument,
@@ -79,6 +81,7 @@ def _counts(*pairs: int | str) -> str:
 
 
 def index_status(document: IndexStatusDocument, page: Page) -> list[str]:
+    memory = _sized(document.memory_bytes, " of memory")
     return facts(
         page,
         [
@@ -88,12 +91,31 @@ def index_status(document: IndexStatusDocument, page: Page) -> list[str]:
                 "listings",
                 f"{document.listings:,} of {count_text(document.contents, 'content')}, {size_text(document.bytes)}",
             ),
-            ("searches", f"{document.searches:,}"),
+            ("known", _known(document.known)),
+            ("searches", f"{document.searches:,}, {count_text(document.wishes, 'wish', 'wishes')} held"),
+            ("engine", _engine(document.engine)),
             ("listens", document.listen),
-            ("database", document.database),
-            ("daemon", f"version {document.version}, up {span_text(document.uptime_s)}"),
+            ("database", f"{document.database}{_sized(document.database_bytes)}"),
+            ("daemon", f"version {document.version}, up {span_text(document.uptime_s)}{memory}"),
         ],
     )
+
+
+def _known(known: KnownTotals | None) -> str:
+    if known is None:
+        return "the database does not answer"
+    offered = f"{count_text(known.listings, 'listing')} of {count_text(known.contents, 'content')}"
+    return f"{count_text(known.accounts, 'user')}, {offered}"
+
+
+def _engine(engine: EngineTotals | None) -> str:
+    if engine is None:
+        return "?"
+    return f"{count_text(engine.items, 'entry', 'entries')}, {count_text(engine.terms, 'word')}"
+
+
+def _sized(size: int | None, of: str = "") -> str:
+    return "" if size is None else f", {size_text(size)}{of}"
 
 
 def version(document: VersionDocument, page: Page) -> list[str]:

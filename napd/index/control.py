@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import __version__
+from ..errors import NapError
 from ..ops.control_connection import Caller, Handler
 from ..ops.events import rfc3339
+from ..ops.memory import resident_bytes
 from ..wire import control as wire
-from ..wire.documents import IndexStatusDocument, UserRow, UsersDocument
+from ..wire.documents import EngineTotals, IndexStatusDocument, KnownTotals, UserRow, UsersDocument
 from .answers import user_rows
 from .items import Asker
 from .services import Services
@@ -34,6 +36,7 @@ class IndexMethods:
     async def _status(self, params: Any, caller: Caller) -> IndexStatusDocument:
         services = self._services
         presence = services.presence
+        known, database_bytes = await self._known()
         return IndexStatusDocument(
             index=services.id,
             version=__version__,
@@ -45,7 +48,20 @@ class IndexMethods:
             listen=self._listen(),
             database=services.store.name,
             uptime_s=round(services.now() - self._started, 3),
+            known=known,
+            engine=EngineTotals(*services.engine.size()),
+            wishes=len(services.wishing),
+            database_bytes=database_bytes,
+            memory_bytes=resident_bytes(),
         )
+
+    async def _known(self) -> tuple[KnownTotals | None, int | None]:
+        """What the store remembers, and the bytes that takes. A store in trouble hides no other figure."""
+        try:
+            counts = await self._services.store.counts()
+        except NapError:
+            return None, None
+        return KnownTotals(counts.accounts, counts.listings, counts.items, counts.contents), counts.bytes_on_disk
 
     async def _users(self, params: wire.UsersParams, caller: Caller) -> UsersDocument:
         rows = user_rows(params.words, self._services.presence, OPERATOR)

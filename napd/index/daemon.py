@@ -25,6 +25,7 @@ from .control import IndexMethods
 from .doorway import Doorway, Gate
 from .housekeeping import Housekeeping
 from .limits import Limits
+from .retention import RETENTION_DAYS
 from .services import assemble
 from .store.interface import IndexStore
 
@@ -49,6 +50,7 @@ class IndexDaemon:
     :param clock: of the reactor; `now` is index time, seconds since 1970.
     :param store: open; closed by `stop`.
     :param bind: binds a factory's port, at once.
+    :param retention_days: for which the catalogue of a peer that left is kept; 0: not at all.
     """
 
     method_params: Mapping[str, type[Struct]] = INDEX_METHODS
@@ -65,6 +67,7 @@ class IndexDaemon:
         random: Random,
         bind: Callable[[IProtocolFactory], Listening],
         limits: Limits | None = None,
+        retention_days: float = RETENTION_DAYS,
     ) -> None:
         self._clock = clock
         self._background = Background(events.fault)
@@ -78,13 +81,15 @@ class IndexDaemon:
             dialler=dialler,
             random=random,
             limits=limits or Limits(),
+            retention_days=retention_days,
         )
         self._doorway = Doorway(self._services, Door(self._services))
         streams = stream_server_factory(identity, [ALPN], self._doorway, read_buffer(READ_BYTES))
         self._listening = bind(Gate(self._doorway.admits, streams))
         self._methods = IndexMethods(self._services, lambda: self.listen, now())
         self._background.start("load", self._load())
-        housekeeping = Housekeeping(clock, now, store, self._services.presence, self._services.catalogues)
+        services = self._services
+        housekeeping = Housekeeping(clock, now, store, services.presence, services.catalogues, services.retention)
         self._background.start("housekeeping", housekeeping.run())
 
     @property

@@ -19,6 +19,8 @@ from .session import Admission, Session
 
 #: Seconds between two log lines about connections that were turned away.
 LOGGED_S = 60.0
+#: Connections over a limit that are told so at a time, which takes a handshake; those beyond are closed without.
+MAX_TOLD = 16
 
 
 class Doorway(Factory):
@@ -31,26 +33,30 @@ class Doorway(Factory):
         self._admission = admission
         self._sessions: dict[Session, str] = {}
         self._by_host: Counter[str] = Counter()
+        self._refused: set[Session] = set()
         self._logged_at = -LOGGED_S
         self._waiting_empty: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: IAddress | None) -> SecureLink:
         host, port = _host_and_port(addr)
-        session = Session(self._services, self._admission, host, port, self._link, self._gone)
+        refusal = self._refusal(host)
+        session = Session(self._services, self._admission, host, port, self._link, self._gone, refusal)
         self._sessions[session] = host
-        self._by_host[host] += 1
+        if refusal is None:
+            self._by_host[host] += 1
+        else:
+            self._refused.add(session)
         return session.link
 
     def _link(self, session: Session) -> SecureLink:
         return SecureLink(self._services.clock, session, ALPN)
 
     def admits(self, addr: IAddress | None) -> bool:
-        """Whether one more connection from there is within the limits."""
+        """Whether one more connection from there is worth a handshake: within the limits, or to be told of them."""
         host, _ = _host_and_port(addr)
-        limits = self._services.limits
-        if len(self._sessions) >= limits.connections:
+        if self._is_full():
             return self._turned_away("index.connections")
-        if self._by_host[host] >= limits.connections_per_address and not is_loopback(host):
+        if self._is_crowded(host):
             return self._turned_away("index.connections_per_address")
         return True
 
@@ -77,20 +83,39 @@ class Doorway(Factory):
     def _gone(self, session: Session) -> None:
         """A link's user hears of its loss in any case, so what was counted in is counted out."""
         host = self._sessions.pop(session)
-        self._by_host[host] -= 1
-        if not self._by_host[host]:
-            del self._by_host[host]
+        if session in self._refused:
+            self._refused.remove(session)
+        else:
+            self._by_host[host] -= 1
+            if not self._by_host[host]:
+                del self._by_host[host]
         if not self._sessions:
             waiting, self._waiting_empty = self._waiting_empty, []
             for empty in waiting:
                 empty.callback(None)
 
+    def _is_full(self) -> bool:
+        return len(self._sessions) - len(self._refused) >= self._services.limits.connections
+
+    def _is_crowded(self, host: str) -> bool:
+        return self._by_host[host] >= self._services.limits.connections_per_address and not is_loopback(host)
+
+    def _refusal(self, host: str) -> str | None:
+        """Why one more connection from there is one too many."""
+        limits = self._services.limits
+        if self._is_full():
+            return f"over {limits.connections} connections"
+        if self._is_crowded(host):
+            return f"over {limits.connections_per_address} connections from {host}"
+        return None
+
     def _turned_away(self, limit: str) -> bool:
+        """Whether it is told so."""
         now = self._services.clock.seconds()
         if now - self._logged_at >= LOGGED_S:
             self._logged_at = now
             self._services.events.emit("limit.hit", limit=limit)
-        return False
+        return len(self._refused) < MAX_TOLD
 
 
 @implementer(IProtocolFactory)

@@ -1,16 +1,19 @@
-"""What is done now and then: catalogues of peers that never came back are forgotten, items without a holder swept."""
+"""What is done now and then: catalogues of peers that did not come back are forgotten, items without a holder swept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from ..errors import NapError
 from .catalogues import Catalogues
 from .presence import Presence
+from .retention import Retention
 from .store.interface import IndexStore, StaleSession
 
 #: Seconds from the start to the first round, and between rounds.
@@ -18,8 +21,6 @@ FIRST_S = 600.0
 ROUND_S = 6 * 3600.0
 #: Seconds between two pieces of a round: others use the store too.
 PAUSE_S = 1.0
-#: Seconds for which the catalogue of a peer that left is kept, so that it is back at once.
-RETENTION_S = 90 * 86_400.0
 #: Accounts dealt with in one piece.
 _PIECE = 100
 
@@ -33,27 +34,36 @@ class Housekeeping:
     _store: IndexStore
     _presence: Presence
     _catalogues: Catalogues
-    _retention_s: float = RETENTION_S
+    _retention: Retention
 
     async def run(self) -> None:
         """For ever. A store that does not work now is tried again in the next round."""
+        if self._retention.days == 0:
+            # An index that was killed had no time to forget who was there.
+            await self._try(self._forget_lapsed(self._now()))
         wait_s = FIRST_S
         while True:
             await deferLater(self._clock, wait_s)
-            wait_s = ROUND_S
-            try:
-                await self.round()
-            except NapError:
-                # The store's trouble shows where somebody waits for it.
-                continue
+            # Where nothing is kept, what has no holder goes soon, too.
+            wait_s = ROUND_S if self._retention.days else FIRST_S
+            await self._try(self.round())
 
     async def round(self) -> None:
-        await self._store.saw([online.account.number for online in self._presence.all()], self._now())
-        await self._forget_lapsed()
+        now = self._now()
+        await self._store.saw([online.account.number for online in self._presence.all()], now)
+        await self._forget_lapsed(now)
         await self._sweep()
 
-    async def _forget_lapsed(self) -> None:
-        while lapsed := await self._store.unseen(self._now() - self._retention_s, _PIECE):
+    async def _try(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
+        try:
+            await work
+        except NapError:
+            # The store's trouble shows where somebody waits for it.
+            return
+
+    async def _forget_lapsed(self, now: float) -> None:
+        """Those that are online were seen now, so they are none of these, however short the retention."""
+        while lapsed := await self._store.unseen(now - self._retention.seconds, _PIECE):
             for one in lapsed:
                 try:
                     await self._store.forget(one.account, one.session)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+
 from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ..wire import index as wire
+
+#: Searches that may come at once, in seconds' worth of those in the long run.
+SEARCH_BURST_S = 2.0
 
 
 @frozen
@@ -31,6 +38,20 @@ class Limits:
     unread_bytes: int = 8 << 20
     errors_per_s: float = 1.0
     error_burst: int = 50
+
+    @classmethod
+    def configured(cls, values: Mapping[str, Any]) -> Limits:
+        """:param values: of the settings, by name (`napd.ops.settings.INDEX_SETTINGS`)."""
+        per_s = values["searches_per_s"]
+        return cls(
+            listings=values["listings_per_user"],
+            searches_per_s=per_s,
+            search_burst=ceil(SEARCH_BURST_S * per_s),
+            page=values["results_per_page"],
+            wishes=values["wishes_per_session"],
+            connections=values["connections"],
+            connections_per_address=values["connections_per_address"],
+        )
 
 
 @define

@@ -88,6 +88,7 @@ class Member:
         services.seeking.leave(self)
         services.wishing.leave(self)
         services.catalogues.disconnect(self._online)
+        services.retention.left(self._online)
         services.turns.drop(self)
         if self._proof is not None:
             self._proof.stop()

@@ -69,6 +69,9 @@ class SearchEngine(Protocol):
     def forget(self, items: Iterable[int]) -> None:
         """These are gone from the store; nobody online holds them."""
 
+    def size(self) -> tuple[int, int]:
+        """Items and distinct terms in memory."""
+
     def search(self, wanted: Wanted, asker: Asker) -> Page:
         """One page, its work bounded whatever is asked."""
 

@@ -19,6 +19,7 @@ from .dialback import Dialback
 from .engine import MemoryEngine
 from .limits import Limits
 from .presence import Presence
+from .retention import RETENTION_DAYS, Retention
 from .search import SearchEngine
 from .seeking import Seeking
 from .store.interface import IndexStore
@@ -54,6 +55,7 @@ class Services:
     seeking: Seeking
     wishing: Wishing
     catalogues: Catalogues
+    retention: Retention
     tickets: Tickets
     dialback: Dialback
     turns: Turns
@@ -71,6 +73,7 @@ def assemble(
     dialler: Dialler,
     random: Random,
     limits: Limits,
+    retention_days: float = RETENTION_DAYS,
 ) -> Services:
     """All that is derived from the store, empty."""
     table = ItemTable()
@@ -90,6 +93,7 @@ def assemble(
         seeking=seeking,
         wishing=Wishing(),
         catalogues=Catalogues(store, table, engine, presence, seeking, lambda: deferLater(clock, 0)),
+        retention=Retention(retention_days, store, background),
         tickets=Tickets(identity, now),
         dialback=Dialback(clock, dialler, background, random),
         turns=Turns(clock),

@@ -65,6 +65,7 @@ class Session:
     :param host: and `port` are the other end's, as its connection came in.
     :param link: makes the link for its user, not connected yet.
     :param gone: called once, when the link is lost.
+    :param refusal: why this connection is one too many: it is told so, and that is all.
     :ivar number: the store's, once the login has one.
     """
 
@@ -76,6 +77,7 @@ class Session:
         port: int,
         link: Callable[[Session], SecureLink],
         gone: Callable[[Session], None],
+        refusal: str | None = None,
     ) -> None:
         self._services = services
         self._admission = admission
@@ -88,6 +90,7 @@ class Session:
         self._errors = Allowance.of(services.clock, services.limits.errors_per_s, services.limits.error_burst)
         self._misbehaved = False
         self._gone = gone
+        self._refusal = refusal
         self.link = link(self)
         self._outbox = Outbox(self.link, services.limits.unread_bytes, self._not_read)
         self.host = host
@@ -137,6 +140,10 @@ class Session:
     def link_secured(self, key: PublicKey) -> None:
         self._key = key
         self._stage = Stage.HELLO
+        if self._refusal is not None:
+            self._outbox.open()
+            self.end("limit", self._refusal)
+            return
         clock = self._services.clock
         self._deadline = clock.callLater(LOGIN_S, self.end, "limit", f"no login within {LOGIN_S:.0f} s")
         self._heard_at = clock.seconds()

@@ -17,6 +17,7 @@ from ..ops.listening import listen
 from ..ops.settings import INDEX_SETTINGS
 from ..ops.twistd import DaemonOptions
 from .daemon import IndexDaemon
+from .limits import Limits
 from .store.choosing import open_store
 from .store.sqlite import FILE_NAME, schema_scripts
 
@@ -51,5 +52,7 @@ def compose(frame: Frame) -> IndexDaemon:
         store=store,
         dialler=TLSDialler(frame.reactor, identity),
         random=SystemRandom(),
+        limits=Limits.configured(frame.values),
+        retention_days=frame.values["retention_days"],
         bind=lambda factory: listen(frame.reactor, frame.values["listen"], factory, remember=frame.state / "port"),
     )

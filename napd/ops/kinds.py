@@ -103,10 +103,12 @@ def yes_or_no(value: Any, start: Path) -> bool:
     return value
 
 
-def seconds(least: float, most: float) -> Kind:
+def number(least: float, most: float, of: str = "") -> Kind:
+    """:param of: what the number counts, as in "a number of seconds"."""
+
     def kind(value: Any, start: Path) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-            raise ValueError(f"a number of seconds from {least:g} to {most:g}")
+            raise ValueError(f"a number{f' of {of}' if of else ''} from {least:g} to {most:g}")
         return float(value)
 
     return kind

@@ -83,6 +83,48 @@ INDEX_SETTINGS = (
     Setting("listen", kinds.endpoint, "ENDPOINT", "Where peers connect.", "tcp:6699"),
     Setting("database", kinds.database, "URL", "A PostgreSQL that the nodes of one index share.", secret=True),
     Setting("auth", kinds.auth, "open|accounts", "Who may log in.", "open"),
+    Setting(
+        "listings_per_user",
+        kinds.count(1, 10_000_000),
+        "N",
+        "Files that one user may offer.",
+        500_000,
+        option=False,
+    ),
+    Setting(
+        "searches_per_s",
+        kinds.number(0.01, 10_000),
+        "N",
+        "Searches a second of one session in the long run; those of two seconds may come at once.",
+        10.0,
+        option=False,
+    ),
+    Setting("results_per_page", kinds.count(1, 1000), "N", "Results of one search.", 1000, option=False),
+    Setting(
+        "wishes_per_session",
+        kinds.count(0, 10_000),
+        "N",
+        "Standing searches that one session may have.",
+        200,
+        option=False,
+    ),
+    Setting("connections", kinds.count(1, 1_000_000), "N", "Connections at a time.", 12_000, option=False),
+    Setting(
+        "connections_per_address",
+        kinds.count(1, 1_000_000),
+        "N",
+        "Connections at a time from one address; loopback is not counted.",
+        200,
+        option=False,
+    ),
+    Setting(
+        "retention_days",
+        kinds.number(0, 36_500, "days"),
+        "DAYS",
+        "The list of a peer that left is kept this long, so that it need not be sent again; 0: not at all.",
+        90.0,
+        option=False,
+    ),
 )
 
 PEER_SETTINGS = (
@@ -106,7 +148,7 @@ PEER_SETTINGS = (
     Setting("downloads", kinds.directory_to_be, "DIR", "Where finished files go."),
     Setting(
         "rescan_s",
-        kinds.seconds(10, 7 * 86_400),
+        kinds.number(10, 7 * 86_400, "seconds"),
         "SECONDS",
         "Shares are gone through this often, for changes that were not seen live.",
         900.0,

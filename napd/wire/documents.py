@@ -312,7 +312,25 @@ class StatusDocument(Struct, frozen=True):
     schema: int = SCHEMA
 
 
+class KnownTotals(Struct, frozen=True):
+    """What an index remembers, online or not."""
+
+    accounts: int
+    listings: int
+    items: int
+    contents: int
+
+
+class EngineTotals(Struct, frozen=True):
+    """What an index's search engine has in memory: distinct entries, and distinct words of their names."""
+
+    items: int
+    terms: int
+
+
 class IndexStatusDocument(Struct, frozen=True):
+    """`peers`, `listings`, `contents`, `bytes`: what is online. `known` is null while the database does not answer."""
+
     index: str
     version: str
     peers: int
@@ -323,6 +341,11 @@ class IndexStatusDocument(Struct, frozen=True):
     listen: str
     database: str
     uptime_s: float
+    known: KnownTotals | None = None
+    engine: EngineTotals | None = None
+    wishes: int = 0
+    database_bytes: int | None = None
+    memory_bytes: int | None = None
     schema: int = SCHEMA
 
 

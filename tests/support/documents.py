@@ -221,6 +221,9 @@ STATUS: dict[str, Any] = {
 INDEX_STATUS: dict[str, Any] = {
     "schema": 1, "index": PEER, "version": "0.1.0", "peers": 3, "listings": 2410, "contents": 1205,
     "bytes": 128_400_000_024, "searches": 17, "listen": "0.0.0.0:6699", "database": "sqlite", "uptime_s": 59.9,
+    "known": {"accounts": 12, "listings": 9310, "items": 4520, "contents": 4100},
+    "engine": {"items": 4520, "terms": 12_345}, "wishes": 1,
+    "database_bytes": 12_300_288, "memory_bytes": 81_264_640,
 }  # fmt: skip
 
 VERSION: dict[str, Any] = {"schema": 1, "client": "", "daemon": "0.1.0", "protocol": 1}

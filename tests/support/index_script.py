@@ -144,7 +144,13 @@ class Network:
 class IndexScript:
     """An index in memory, without TLS and on a virtual clock."""
 
-    def __init__(self, store: IndexStore | None = None, limits: Limits | None = None, seed: str = "index") -> None:
+    def __init__(
+        self,
+        store: IndexStore | None = None,
+        limits: Limits | None = None,
+        seed: str = "index",
+        retention_days: float = 90,
+    ) -> None:
         numbers = count(1)
         self.clock = Clock()
         self.network = Network()
@@ -165,6 +171,7 @@ class IndexScript:
             dialler=self.network,
             random=Random(1),
             limits=limits or Limits(),
+            retention_days=retention_days,
         )
         self.doorway = Doorway(self.services, Door(self.services))
 

@@ -145,12 +145,13 @@ class Swept:
 
 @frozen
 class Counts:
-    """All that is remembered, online or not."""
+    """All that is remembered, online or not. `bytes_on_disk`: what that takes there; None where nobody can say."""
 
     accounts: int
     items: int
     contents: int
     listings: int
+    bytes_on_disk: int | None = field(default=None, eq=False)
 
 
 class IndexStore(Protocol):

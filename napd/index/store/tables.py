@@ -155,6 +155,7 @@ class Tables:
             items=self._one("SELECT count(*) FROM item"),
             contents=self._one("SELECT count(*) FROM content"),
             listings=self._one("SELECT coalesce(sum(listings), 0) FROM catalogue"),
+            bytes_on_disk=self._one("PRAGMA page_count") * self._one("PRAGMA page_size"),
         )
 
     def _changed(self, account: int, catalogue: Catalogue, added: Sequence[Item], withdrawn: BitMap) -> Applied:

@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
+from twisted.internet.address import IPv4Address
 
 from napd import __version__
+from napd.index.doorway import MAX_TOLD
 from napd.index.limits import Limits
+from napd.net.link import HANDSHAKE_S
 from napd.wire import index as wire
 from napd.wire.line import MAX_LINE_BYTES, encode
-from tests.support.index_script import EPOCH, IndexScript, PeerScript, content, entry
+from tests.support.index_script import EPOCH, IndexScript, PeerScript, SecureTransport, content, entry, identity
 
 ANY_TIME_AFTER_WELCOME: list[Struct] = [
     wire.Search(1, "hello"),
@@ -295,20 +298,44 @@ def test_a_peer_that_reads_late_is_told_everything() -> None:
     assert len(peer.all(wire.Results)) == 5
 
 
-def test_connections_are_limited_in_all_and_by_address() -> None:
-    index = IndexScript(limits=Limits(connections=4, connections_per_address=2))
+def test_connections_are_limited_by_address_and_those_beyond_are_told() -> None:
+    index = IndexScript(limits=Limits(connections_per_address=2))
+    first = index.online("ann", host="192.0.2.1")
+    index.online("bob", host="192.0.2.1")
+    beyond = index.peer("cat", "192.0.2.1")
+    bye = beyond.one(wire.Bye)
+    assert (bye.code, bye.message) == ("limit", "over 2 connections from 192.0.2.1")
+    assert beyond.is_gone()
+    # Nobody else is.
+    index.online("dan", host="192.0.2.2")
+    for user in ("eve", "fay", "gus"):
+        index.online(user, host="127.0.0.1")
+    first.leave()
+    index.online("cat", host="192.0.2.1")
+
+
+def test_connections_are_limited_in_all_and_those_beyond_are_told() -> None:
+    index = IndexScript(limits=Limits(connections=2))
+    index.online("ann", host="127.0.0.1")
+    index.online("bob", host="192.0.2.1")
+    assert index.peer("cat", "192.0.2.2").one(wire.Bye).message == "over 2 connections"
+    assert index.peer("dan", "127.0.0.1").one(wire.Bye).code == "limit"
+
+
+def test_a_flood_of_connections_is_turned_away_before_it_costs_a_handshake() -> None:
+    index = IndexScript(limits=Limits(connections_per_address=1))
     gate = index.doorway.admits
-    peers = [index.peer("ann", "192.0.2.1"), index.peer("bob", "192.0.2.1")]
-    address = peers[0].transport.getPeer()
+    address = IPv4Address("TCP", "192.0.2.1", 40_000)
+    staying = index.online("ann", host="192.0.2.1")
+    for _ in range(MAX_TOLD):
+        assert gate(address)
+        # They do not even finish their handshakes.
+        transport = SecureTransport(identity("flood"), wire.ALPN, address)
+        transport.link = index.doorway.buildProtocol(address)
+        transport.link.makeConnection(transport)
     assert not gate(address)
-    index.peer("cat", "192.0.2.2")
-    peers[0].leave()
+    assert gate(IPv4Address("TCP", "192.0.2.2", 40_000))
+    assert [event["limit"] for event in index.events("limit.hit")] == ["index.connections_per_address"]
+    index.clock.advance(HANDSHAKE_S)
     assert gate(address)
-    # Loopback is limited only by the whole.
-    for user in ("dan", "eve"):
-        index.peer(user, "127.0.0.1")
-    assert not gate(address)
-    assert {event["limit"] for event in index.events("limit.hit")} <= {
-        "index.connections",
-        "index.connections_per_address",
-    }
+    assert not staying.is_gone()

@@ -42,6 +42,7 @@ def test_status_counts_what_is_online() -> None:
     bob = index.online("bob", entry("a/3", size=7))
     index.online("cat", entry("c/4", size=100)).leave()
     bob.search("1")
+    bob.say(wire.Wish(1, "anything"))
     index.clock.advance(2.5)
     expected = {
         "index": index.identity.id,
@@ -54,9 +55,25 @@ def test_status_counts_what_is_online() -> None:
         "listen": "192.0.2.1:6699",
         "database": "memory",
         "uptime_s": 2.5,
+        "known": {"accounts": 3, "listings": 5, "items": 4, "contents": 3},
+        # Of names and folders: a, 1, 2, 3, c, 4.
+        "engine": {"items": 4, "terms": 6},
+        "wishes": 1,
+        "database_bytes": None,
         "schema": 1,
     }
-    assert ask(index, "status", Nothing()) == ask(index, "index.status", Nothing()) == expected
+    said = ask(index, "status", Nothing())
+    assert 10_000_000 < said.pop("memory_bytes") < 10_000_000_000
+    assert said == expected
+    assert ask(index, "index.status", Nothing()).keys() == {*expected, "memory_bytes"}
+
+
+def test_a_store_in_trouble_leaves_the_other_figures() -> None:
+    index = IndexScript()
+    index.online("ann", entry("a/1"))
+    index.store.counts = lambda: broken(0)  # type: ignore[method-assign]
+    said = ask(index, "status", Nothing())
+    assert (said["known"], said["database_bytes"], said["listings"]) == (None, None, 1)
 
 
 def test_users_lists_who_is_online() -> None:
@@ -71,7 +88,9 @@ def test_users_lists_who_is_online() -> None:
 
 def housekeeping(index: IndexScript) -> None:
     services = index.services
-    work = Housekeeping(index.clock, index.now, services.store, services.presence, services.catalogues)
+    work = Housekeeping(
+        index.clock, index.now, services.store, services.presence, services.catalogues, services.retention
+    )
     index.background.start("housekeeping", work.run())
 
 
@@ -116,6 +135,80 @@ def test_catalogues_of_peers_that_never_come_back_are_forgotten_and_others_are_n
     assert counts(index).listings == 1
     assert staying.found("mp3") == []
     assert index.online("cat").found("mp3") == ["kept.mp3"]
+
+
+def test_how_long_they_are_kept_is_the_operator_s_choice() -> None:
+    index = IndexScript(retention_days=2)
+    index.online("bob", entry("b/gone.mp3")).leave()
+    housekeeping(index)
+    _leap(index, 1.5 * DAY_S)
+    assert counts(index).listings == 1
+    _leap(index, DAY_S)
+    assert (counts(index).listings, counts(index).items) == (0, 0)
+    assert index.faults == []
+
+
+# --- Kept not at all -----------------------------------------------------------------------------
+
+
+def test_nothing_is_kept_of_a_peer_that_left() -> None:
+    index = IndexScript(retention_days=0)
+    staying = index.online("ann", entry("a/kept.mp3"))
+    leaving = index.online("bob", entry("b/gone.mp3"))
+    housekeeping(index)
+    leaving.leave()
+    index.settle()
+    assert counts(index).listings == 1
+    # The names go with the next round, and who is there stays.
+    live(index, FIRST_S + 20, staying)
+    assert counts(index).items == 1
+    assert index.online("cat").found("mp3") == ["kept.mp3"]
+    # It has to send its list again.
+    leaving.connect()
+    assert leaving.login().revision == 0
+    assert index.faults == []
+
+
+def test_who_is_replaced_by_its_own_next_session_is_not_forgotten() -> None:
+    index = IndexScript(retention_days=0)
+    first = index.online("ann", entry("a/song.mp3"))
+    second = index.peer("ann")
+    second.revision, second.entries = first.revision, first.entries
+    assert second.login().revision == 1
+    index.settle()
+    assert first.one(wire.Bye).code == "replaced"
+    assert index.online("bob").found("song") == ["song.mp3"]
+    assert counts(index).listings == 1
+    assert index.faults == []
+
+
+def test_what_an_index_that_was_killed_did_not_forget_is_forgotten_at_the_next_start() -> None:
+    killed = IndexScript()
+    killed.online("ann", entry("a/song.mp3"))
+    killed.online("bob", entry("b/song.mp3"))
+    index = IndexScript(killed.store, retention_days=0)
+    index.clock.advance(60)
+    housekeeping(index)
+    assert counts(index).listings == 0
+    back = index.online("bob", entry("b/song.mp3"))
+    live(index, FIRST_S + 20, back)
+    assert (counts(index).listings, counts(index).items) == (1, 1)
+    assert index.online("cat").found("song") == ["song.mp3"]
+    assert index.faults == []
+
+
+def test_what_the_store_could_not_forget_at_once_goes_in_the_next_round() -> None:
+    index = IndexScript(retention_days=0)
+    peer = index.online("ann", entry("a/gone.mp3"))
+    housekeeping(index)
+    forget, index.store.forget = index.store.forget, lambda account, session: broken(account)  # type: ignore[method-assign]
+    peer.leave()
+    index.settle()
+    index.store.forget = forget  # type: ignore[method-assign]
+    assert counts(index).listings == 1
+    live(index, FIRST_S + 20)
+    assert (counts(index).listings, counts(index).items) == (0, 0)
+    assert index.faults == []
 
 
 def _leap(index: IndexScript, seconds: float, *peers: PeerScript) -> None:

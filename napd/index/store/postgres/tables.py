@@ -200,11 +200,11 @@ class Tables:
         ]
 
     def counts(self) -> Counts:
-        [(accounts, items, contents, listings)] = self._sql.rows(
+        [(accounts, items, contents, listings, bytes_on_disk)] = self._sql.rows(
             "SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM item), (SELECT count(*) FROM content), "
-            "(SELECT coalesce(sum(listings), 0)::bigint FROM catalogue)"
+            "(SELECT coalesce(sum(listings), 0)::bigint FROM catalogue), pg_database_size(current_database())"
         )
-        return Counts(accounts, items, contents, listings)
+        return Counts(accounts, items, contents, listings, bytes_on_disk)
 
     def _locked(self, account: int) -> tuple[int, _Stored]:
         """The account's newest session and its catalogue; nobody else changes them until the transaction ends."""
