@@ -25,6 +25,8 @@ from ..text import count_text, size_text, visible
 LITTLE_SPACE = 1_000_000_000
 HARDLY_SPACE = 100_000_000
 
+#: What to do about a link that is not up; otherwise there is nobody to be reached.
+_LINK_HINTS = {"refused": "Mend that and say napctl reload", "connecting": "Wait a moment"}
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -110,8 +112,8 @@ def _peer(status: StatusDocument) -> Iterator[Check]:
     else:
         state = "warn" if link.state == "connecting" else "fail"
         cause = f": {link.error}" if link.error else f", {link.address}"
-        hint = "Check --index and that napindex runs there; transfers under way go on without it"
-        yield Check("index", state, f"{link.state}{cause}", hint)
+        hint = _LINK_HINTS.get(link.state, "Check --index and that napindex runs there")
+        yield Check("index", state, f"{link.state}{cause}", f"{hint}; transfers under way go on without it")
     if status.reachable:
         yield Check("reachable", "ok", f"others can dial {status.listen}")
     elif status.reachable is None:

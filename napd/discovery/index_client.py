@@ -252,7 +252,7 @@ class IndexClient:
             # A person has to act: another name, another password, or nothing (somebody else took over).
             self._refused(address, last_word.code, printable(last_word.message))
         elif isinstance(reason, WrongIdentity):
-            self._refused(address, reason.code, reason.message)
+            self._refused(address, reason.code, str(reason))
             self._timer = self._clock.callLater(self._spread(WRONG_IDENTITY_S), self._dial)
         else:
             self._failures = 1 if was_online else self._failures + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ from attrs import field, frozen
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.protocol import Factory
 
 from ..errors import Misuse, Unreachable
@@ -52,7 +54,17 @@ class TLSDialler:
             # Nobody waits for it any more, which is no fault of anybody's.
             raise CancelledError from error
         except (ConnectError, DNSLookupError, OSError, ValueError) as error:
-            raise Unreachable(f"{address} does not answer: {error}") from error
+            raise Unreachable(f"{address} does not answer: {_cause(error)}") from error
+
+
+def _cause(error: Exception) -> str:
+    """Why, in a few words: the framework's messages say it twice."""
+    if isinstance(error, ConnectTimeout):
+        return f"no connection within {CONNECT_S:.0f} s"
+    if isinstance(error, DNSLookupError):
+        return "no host of that name is known"
+    number = error.osError if isinstance(error, ConnectError) else getattr(error, "errno", None)
+    return str(error) if number is None else os.strerror(number).lower()
 
 
 def split_address(address: str, default_port: int | None = None) -> tuple[str, int]:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
@@ -233,7 +234,7 @@ class SecureLink(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = Failure(Exception("never connected"))) -> None:  # noqa: B008
         self._stop_deadline()
-        why = self._why or Unreachable(f"the link was lost: {reason.getErrorMessage()}")
+        why = self._why or Unreachable(f"the link was lost: {_how(reason)}")
         self._end(why)
         if self._outflow is not None:
             self._outflow.stopProducing()
@@ -248,3 +249,13 @@ class SecureLink(TwistedProtocol):
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         self._deadline = None
+
+
+def _how(lost: Failure) -> str:
+    """In a few words: the framework's are longer than the reason."""
+    error = lost.value
+    if isinstance(error, ConnectionDone):
+        return "the other end closed it"
+    if isinstance(error, ConnectionLost) and error.args:
+        return str(error.args[0])
+    return lost.getErrorMessage()

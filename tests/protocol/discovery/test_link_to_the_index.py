@@ -126,6 +126,7 @@ def test_another_key_at_a_known_address_is_refused_with_both_ids_and_tried_again
     error = client.status().error or ""
     assert first.identity.id in error
     assert other.identity.id in error
+    assert "remove its line from" in error and "known_indexes" in error
     assert [event.fields["code"] for event in rig.events("index.refused")] == ["wrong_identity"]
     rig.pass_time(WRONG_IDENTITY_S * 0.5 - 1)
     assert len(other.visits) == 1
