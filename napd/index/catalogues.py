@@ -6,15 +6,18 @@ from array import array
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
+from twisted.internet.defer import Deferred
 
+from .items import Item
 from .presence import Online, Presence
 from .search import SearchEngine
 from .seeking import Seeking
 from .store.interface import Account, Applied, IndexStore, Opened
 from .table import ItemTable
 
-#: Items dealt with before the reactor gets its turn: some 10 ms.
+#: Items that the store is asked for at once; of those, how many are taken in before the reactor gets its turn: 5 ms.
 STRIDE = 1_000
+LEARNED = 200
 
 
 class Catalogues:
@@ -35,21 +38,40 @@ class Catalogues:
         self._presence = presence
         self._seeking = seeking
         self._turn = turn
+        self._held: list[Deferred[None]] | None = None
+        #: Whether everything that the store knew at the start is known.
+        self.is_loaded = False
+
+    def hold(self) -> Callable[[], None]:
+        """Let nobody come online until what this returns is called."""
+        waiting: list[Deferred[None]] = []
+        self._held = waiting
+
+        def release() -> None:
+            self._held = None
+            for one in waiting:
+                one.callback(None)
+
+        return release
 
     async def load(self) -> int:
-        """Take in everything that the store knows, a little at a time; how many items that is.
+        """Take in everything of the store that is newer than what is known; how many items are known then.
 
         Nobody waits for it: what an account holds is loaded when it comes, if it is not there by then.
         """
-        last = 0
+        last = self._table.newest() or 0
         while items := await self._store.items_after(last, STRIDE):
-            self._engine.learn(items)
+            await self._learn(items)
             last = items[-1].id
-            await self._turn()
+        self.is_loaded = True
         return len(self._table)
 
     async def connect(self, account: Account, opened: Opened, since: float) -> Online:
         """Bring an account online with all that it holds. It may be gone again when this returns (`presence.get`)."""
+        if self._held is not None:
+            admitted: Deferred[None] = Deferred()
+            self._held.append(admitted)
+            await admitted
         earlier = self._presence.get(account.number)
         if earlier is not None:
             self.disconnect(earlier)
@@ -59,9 +81,7 @@ class Catalogues:
         share = np.array(opened.share, np.uint32)
         missing = self._table.missing(share)
         for at in range(0, len(missing), STRIDE):
-            if at:
-                await self._turn()
-            self._engine.learn(await self._store.items(missing[at : at + STRIDE].tolist()))
+            await self._learn(await self._store.items(missing[at : at + STRIDE].tolist()))
         if self._presence.get(account.number) is online:
             gone = self._table.missing(share)
             held = np.setdiff1d(share, gone) if len(gone) else share
@@ -104,3 +124,8 @@ class Catalogues:
     def drop(self, items: Sequence[int]) -> None:
         """The store has swept these away: nobody holds them."""
         self._engine.forget(items)
+
+    async def _learn(self, items: Sequence[Item]) -> None:
+        for at in range(0, len(items), LEARNED):
+            self._engine.learn(items[at : at + LEARNED])
+            await self._turn()

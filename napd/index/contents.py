@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..model import ContentId
 from .columns import Ids
 
-_ID_BYTES = 32
+ID_BYTES = 32
 _FIRST = 1_024
 _MASK64 = (1 << 64) - 1
 #: In a slot of the table: a content was here, others may come after it.
@@ -22,21 +22,34 @@ class ContentIds:
 
     def __init__(self) -> None:
         # Python's hashes of texts are another secret in each process.
-        self._multipliers = [hash(f"content {word}") & _MASK64 | 1 for word in range(_ID_BYTES // 8)]
-        self.raw: NDArray[np.uint8] = np.zeros((_FIRST, _ID_BYTES), np.uint8)
+        self._multipliers = [hash(f"content {word}") & _MASK64 | 1 for word in range(ID_BYTES // 8)]
+        self.raw: NDArray[np.uint8] = np.zeros((_FIRST, ID_BYTES), np.uint8)
         self._bytes = memoryview(self.raw).cast("B")  # type: ignore[arg-type]
         #: Slots that are taken, and those of them whose content is gone.
         self._taken = self._gone = 0
         self._make_table(_FIRST)
 
+    @classmethod
+    def of(cls, raw: NDArray[np.uint8], numbers: Ids) -> ContentIds:
+        """:param raw: ids by number, of which `numbers` are in use."""
+        ids = cls()
+        ids._hold(raw)
+        ids._fill(numbers)
+        return ids
+
+    def reach(self, number: int) -> None:
+        """Have room for this number."""
+        have = len(self.raw)
+        if number >= have:
+            grown = np.zeros((max(number + 1, have * 3 // 2), ID_BYTES), np.uint8)
+            grown[:have] = self.raw
+            self._hold(grown)
+
     def add(self, number: int, content: str) -> None:
         """Neither number nor id may be there yet."""
-        if number >= len(self.raw):
-            grown = np.zeros((max(number + 1, len(self.raw) * 3 // 2), _ID_BYTES), np.uint8)
-            grown[: len(self.raw)] = self.raw
-            self._hold(grown)
+        self.reach(number)
         raw = bytes.fromhex(content)
-        self._bytes[number * _ID_BYTES : (number + 1) * _ID_BYTES] = raw
+        self._bytes[number * ID_BYTES : (number + 1) * ID_BYTES] = raw
         if (self._taken + 1) * 4 > len(self._table) * 3:
             self._fill(np.append(self._numbers(), np.uint32(number)))
             return
@@ -52,7 +65,7 @@ class ContentIds:
             if self._at[slot] == number:
                 self._at[slot] = _GONE
                 self._gone += 1
-                self._bytes[number * _ID_BYTES : (number + 1) * _ID_BYTES] = bytes(_ID_BYTES)
+                self._bytes[number * ID_BYTES : (number + 1) * ID_BYTES] = bytes(ID_BYTES)
                 return
 
     def id_of(self, number: int) -> ContentId:
@@ -68,16 +81,11 @@ class ContentIds:
                 return number
         return None
 
-    def put(self, raw: NDArray[np.uint8], numbers: Ids) -> None:
-        """Take these for all ids there are, by number, of which `numbers` are in use."""
-        self._hold(raw)
-        self._fill(numbers)
-
     def __len__(self) -> int:
         return self._taken - self._gone
 
     def _raw(self, number: int) -> bytes:
-        return bytes(self._bytes[number * _ID_BYTES : (number + 1) * _ID_BYTES])
+        return bytes(self._bytes[number * ID_BYTES : (number + 1) * ID_BYTES])
 
     def _hold(self, raw: NDArray[np.uint8]) -> None:
         self.raw = raw

@@ -27,6 +27,7 @@ from .housekeeping import Housekeeping
 from .limits import Limits
 from .retention import RETENTION_DAYS
 from .services import assemble
+from .snapshots import SnapshotFile, Snapshots
 from .store.interface import IndexStore
 
 #: Seconds that peers get to take the last word when the index stops.
@@ -49,6 +50,7 @@ class IndexDaemon:
 
     :param clock: of the reactor; `now` is index time, seconds since 1970.
     :param store: open; closed by `stop`.
+    :param snapshot: of what is derived from the store; closed by `stop`, too.
     :param bind: binds a factory's port, at once.
     :param retention_days: for which the catalogue of a peer that left is kept; 0: not at all.
     """
@@ -66,6 +68,7 @@ class IndexDaemon:
         dialler: Dialler,
         random: Random,
         bind: Callable[[IProtocolFactory], Listening],
+        snapshot: SnapshotFile,
         limits: Limits | None = None,
         retention_days: float = RETENTION_DAYS,
     ) -> None:
@@ -87,6 +90,15 @@ class IndexDaemon:
         streams = stream_server_factory(identity, [ALPN], self._doorway, read_buffer(READ_BYTES))
         self._listening = bind(Gate(self._doorway.admits, streams))
         self._methods = IndexMethods(self._services, lambda: self.listen, now())
+        self._snapshots = Snapshots(
+            snapshot,
+            clock,
+            events,
+            store,
+            self._services.table,
+            self._services.engine,
+            self._services.catalogues,
+        )
         self._background.start("load", self._load())
         services = self._services
         housekeeping = Housekeeping(clock, now, store, services.presence, services.catalogues, services.retention)
@@ -121,14 +133,19 @@ class IndexDaemon:
         await self._background.stop()
         self._services.seeking.stop()
         self._services.turns.stop()
-        await self._services.store.stop()
+        try:
+            await self._snapshots.stop()
+        finally:
+            await self._services.store.stop()
 
     async def _load(self) -> None:
         began = self._clock.seconds()
         try:
+            await self._snapshots.load()
             items = await self._services.catalogues.load()
         except NapError as error:
             # What somebody holds is loaded when he comes.
             self._services.events.emit("index.load_failed", error=str(error))
             return
         self._services.events.emit("index.loaded", items=items, took_s=round(self._clock.seconds() - began, 3))
+        await self._snapshots.run()

@@ -17,6 +17,8 @@ from .postings import Matching, Postings
 from .presence import Presence
 from .query import Piece, Query
 from .search import Found, Page, Wanted
+from .snapshot import Restored, parts_of
+from .snapshot_file import Part
 from .table import ItemTable, Row
 from .words import searchable
 
@@ -117,6 +119,15 @@ class MemoryEngine:
         for item, row in self._table.forget(items):
             self._postings.remove(item, searchable(row.folder, row.name).terms)
             self._filters.remove(item, row.name, row.size, row.media)
+
+    def parts(self) -> Iterator[Part]:
+        """All that is known, as a snapshot; learning and forgetting may go on while it is asked for."""
+        return parts_of(self._table, self._postings, self._filters)
+
+    def take(self, found: Restored) -> None:
+        """Know what a snapshot had in it. Nothing has been learned yet."""
+        self._table.become(found.table)
+        self._postings, self._filters = found.postings, found.filters
 
     def search(self, wanted: Wanted, asker: Asker) -> Page:
         if wanted.query.impossible is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
+import msgspec
 from pyroaring import BitMap
 
 from ..content.digest import MAX_CONTENT_BYTES
@@ -23,6 +24,24 @@ class Filters:
         self._by_extension: dict[str, BitMap] = {}
         self._by_size: dict[int, BitMap] = {}
         self._by_bitrate: dict[int, BitMap] = {}
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of it, a bitmap at a time."""
+        for attribute, bitmaps in enumerate(self._attributes()):
+            for value, having in list(bitmaps.items()):
+                yield msgspec.msgpack.encode((attribute, value, having.serialize()))
+
+    @classmethod
+    def of(cls, pieces: Iterable[bytes | bytearray]) -> Filters:
+        """:raises msgspec.MsgspecError, ValueError: it is not what `pieces` made."""
+        filters = cls()
+        for data in pieces:
+            attribute, value, having = msgspec.msgpack.decode(data, type=tuple[int, str | int, bytes])
+            filters._attributes()[attribute][value] = BitMap.deserialize(having)
+        return filters
+
+    def _attributes(self) -> Sequence[dict[Any, BitMap]]:
+        return self._by_extension, self._by_size, self._by_bitrate
 
     def add(self, item: int, name: str, size: int, media: Media | None) -> None:
         self._by_extension.setdefault(extension(name), BitMap()).add(item)

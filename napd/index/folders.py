@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .columns import Column
+from .columns import Column, Ids
 from .texts import Texts
 
 #: Folders whose numbers are remembered: files of one folder come together, so that the newest ones are enough.
@@ -20,6 +20,16 @@ class Folders:
         self._recent: dict[str, int] = {}
         self._free: list[int] = []
         self.highest = 0
+
+    @classmethod
+    def of(cls, texts: Texts, used: Ids) -> Folders:
+        """:param used: by number, how many items are in it."""
+        folders = cls()
+        folders.texts = texts
+        folders.used.put(used)
+        folders.highest = len(used) - 1
+        folders._free = [number for number in np.flatnonzero(used == 0).tolist() if number]
+        return folders
 
     def take(self, folder: str) -> int:
         """The number of this folder, once more in use."""

@@ -8,7 +8,9 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator
 from heapq import heappush, heappushpop
 
+import msgspec
 from attrs import frozen
+from msgspec import Struct
 from pyroaring import BitMap
 
 #: Terms that one prefix may stand for; of more, those in the most names.
@@ -21,6 +23,13 @@ MAX_SMALL = 1_024
 _ID_BYTES = 4
 #: The ids of a term's items, sorted; as `array("I")` has them if they are few.
 Having = bytes | BitMap
+
+
+class _Piece(Struct, array_like=True):
+    """Terms of a snapshot, and of each whether what follows is a bitmap, and its items."""
+
+    terms: list[str]
+    having: list[tuple[bool, bytes]]
 
 
 @frozen
@@ -37,6 +46,33 @@ class Postings:
     def __init__(self) -> None:
         self._items: dict[str, Having] = {}
         self._terms = _SortedTerms()
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """All of it, some `size` bytes at a time. Terms that come meanwhile may be left out."""
+        piece, left = _Piece([], []), size
+        for term in list(self._items):
+            having = self._items.get(term)
+            if having is None:
+                continue
+            common = isinstance(having, BitMap)
+            piece.terms.append(term)
+            piece.having.append((common, having.serialize() if isinstance(having, BitMap) else having))
+            left -= len(term) + len(piece.having[-1][1]) + 8
+            if left <= 0:
+                yield msgspec.msgpack.encode(piece)
+                piece, left = _Piece([], []), size
+        yield msgspec.msgpack.encode(piece)
+
+    @classmethod
+    def of(cls, pieces: Iterable[bytes | bytearray]) -> Postings:
+        """:raises msgspec.MsgspecError, ValueError: it is not what `pieces` made."""
+        postings = cls()
+        for data in pieces:
+            piece = msgspec.msgpack.decode(data, type=_Piece)
+            for term, (common, ids) in zip(piece.terms, piece.having, strict=True):
+                postings._items[term] = BitMap.deserialize(ids) if common else ids
+        postings._terms = _SortedTerms(postings._items)
+        return postings
 
     def add(self, item: int, terms: Iterable[str]) -> None:
         raw = item.to_bytes(_ID_BYTES, sys.byteorder)
@@ -130,8 +166,8 @@ def _removed(having: bytes, item: int) -> bytes:
 class _SortedTerms:
     """All terms in order, in two lists, so that a new one moves thousands and not millions."""
 
-    def __init__(self) -> None:
-        self._all: list[str] = []
+    def __init__(self, terms: Iterable[str] = ()) -> None:
+        self._all: list[str] = sorted(terms)
         self._recent: list[str] = []
         self._gone: set[str] = set()
 

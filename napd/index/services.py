@@ -20,7 +20,6 @@ from .engine import MemoryEngine
 from .limits import Limits
 from .presence import Presence
 from .retention import RETENTION_DAYS, Retention
-from .search import SearchEngine
 from .seeking import Seeking
 from .store.interface import IndexStore
 from .table import ItemTable
@@ -51,7 +50,8 @@ class Services:
     limits: Limits
     store: IndexStore
     presence: Presence
-    engine: SearchEngine
+    table: ItemTable
+    engine: MemoryEngine
     seeking: Seeking
     wishing: Wishing
     catalogues: Catalogues
@@ -89,6 +89,7 @@ def assemble(
         limits=limits,
         store=store,
         presence=presence,
+        table=table,
         engine=engine,
         seeking=seeking,
         wishing=Wishing(),

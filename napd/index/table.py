@@ -71,8 +71,21 @@ class ItemTable:
         #: Items that are not for everyone, and for whom they are.
         self.restricted = BitMap()
         self.audiences: dict[int, tuple[str, ...]] = {}
+        self.highest = self.highest_content = 0
+        #: Items that went since a snapshot was begun.
+        self.forgotten = BitMap()
+        #: How many times an item came or went.
+        self.changes = 0
         self._rows: dict[int, Row] = {}
         self._size = 0
+
+    def become(self, other: ItemTable) -> None:
+        """Take over all that another one knows, which is not used any more. This one knows nothing."""
+        vars(self).update(vars(other))
+
+    def count(self, items: int) -> None:
+        """As many more or less, put in or taken out by the columns."""
+        self._size += items
 
     def missing(self, ids: Ids) -> Ids:
         """Those that are not known."""
@@ -101,12 +114,15 @@ class ItemTable:
         if EVERYONE not in entry.audience:
             self.restricted.add(number)
             self.audiences[number] = entry.audience
+        self.highest = max(self.highest, number)
+        self.highest_content = max(self.highest_content, content)
+        self.changes += 1
         self._size += 1
         return searchable(entry.folder, entry.name).terms
 
     def forget(self, items: Iterable[int]) -> Iterator[tuple[int, Row]]:
         """Those that were known, each as it was; it is gone when the next one is asked for."""
-        gone = [item for item in dict.fromkeys(items) if self._knows(item)]
+        gone = [item for item in dict.fromkeys(items) if self.knows(item)]
         contents = {self.content.one[item] for item in gone}
         for item in gone:
             yield item, self.row(item)
@@ -116,15 +132,32 @@ class ItemTable:
             self.restricted.discard(item)
             self.audiences.pop(item, None)
             self.content.one[item] = 0
+            self.forgotten.add(item)
+            self.changes += 1
             self._size -= 1
         for content in contents:
             self._unlink(content)
+
+    def newest(self) -> int | None:
+        """The highest id of all items."""
+        known = np.flatnonzero(self.content.all)
+        return int(known[-1]) if len(known) else None
+
+    def has(self, item: Item) -> bool:
+        """Whether this is what is known under its id."""
+        row, entry = self.get(item.id), item.entry
+        return row is not None and (
+            (item.content, self.content_id(row.content)) == (row.content, entry.content)
+            and (row.name, row.folder, row.size) == (entry.name, entry.folder, entry.size)
+            and (row.media or _NO_MEDIA) == entry.media
+            and row.audience == (None if EVERYONE in entry.audience else entry.audience)
+        )
 
     def row(self, item: int) -> Row:
         """:raises KeyError: it is not known."""
         row = self._rows.get(item)
         if row is None:
-            if not self._knows(item):
+            if not self.knows(item):
                 raise KeyError(item)
             if len(self._rows) >= _MAX_ROWS:
                 self._rows.clear()
@@ -140,7 +173,7 @@ class ItemTable:
         return row
 
     def get(self, item: int) -> Row | None:
-        return self.row(item) if self._knows(item) else None
+        return self.row(item) if self.knows(item) else None
 
     def items_of(self, content: int) -> Sequence[int]:
         found = []
@@ -179,7 +212,7 @@ class ItemTable:
     def __len__(self) -> int:
         return self._size
 
-    def _knows(self, item: int) -> bool:
+    def knows(self, item: int) -> bool:
         return item < len(self.content.all) and self.content.one[item] != 0
 
     def _from(self, item: int) -> Iterator[int]:

@@ -15,9 +15,11 @@ from ..net.identity import load_identity
 from ..ops.daemon import DaemonService, Frame
 from ..ops.listening import listen
 from ..ops.settings import INDEX_SETTINGS
+from ..ops.threads import Worker
 from ..ops.twistd import DaemonOptions
 from .daemon import IndexDaemon
 from .limits import Limits
+from .snapshots import SNAPSHOT_NAME, SnapshotFile
 from .store.choosing import open_store
 from .store.sqlite import FILE_NAME, schema_scripts
 
@@ -50,6 +52,7 @@ def compose(frame: Frame) -> IndexDaemon:
         events=frame.events,
         identity=identity,
         store=store,
+        snapshot=SnapshotFile(frame.state / SNAPSHOT_NAME, Worker(frame.reactor, "index-snapshot")),
         dialler=TLSDialler(frame.reactor, identity),
         random=SystemRandom(),
         limits=Limits.configured(frame.values),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from .columns import Column
@@ -44,3 +46,11 @@ class Texts:
         if units:
             self._free.setdefault(units, []).append(self.places.one[number])
         self.places.one[number] = self.lengths.one[number] = 0
+
+    def pack(self, numbers: Iterable[int]) -> None:
+        """Leave out what none of these numbers, which are all, has."""
+        old, self.arena, self._free = self.arena, bytearray(), {}
+        for number in numbers:
+            start, length = self.places.one[number] * _UNIT, self.lengths.one[number]
+            self.places.one[number] = len(self.arena) // _UNIT
+            self.arena += old[start : start + length].ljust(-(-length // _UNIT) * _UNIT, b"\0")

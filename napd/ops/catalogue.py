@@ -57,6 +57,18 @@ EVENTS: dict[str, EventKind] = {
     "index.load_failed": EventKind(
         "error", "The database cannot be read; what a peer holds is loaded when it comes.", ("error",)
     ),
+    "index.snapshot_loaded": EventKind(
+        "info", "The snapshot was good; what the database has besides is loaded next.", ("items", "took_s")
+    ),
+    "index.snapshot_refused": EventKind(
+        "warn", "The snapshot is missing, damaged or of another database; all is loaded from the database.", ("error",)
+    ),
+    "index.snapshot_written": EventKind(
+        "info", "What the index has in memory is on the disk, for a quick start.", ("items", "bytes", "took_s")
+    ),
+    "index.snapshot_failed": EventKind(
+        "error", "The snapshot could not be written or removed; the next start takes longer.", ("error",)
+    ),
     "search.answered": EventKind("info", "A search was answered.", ("user", "query", "results", "took_ms")),
     # Shares
     "share.added": EventKind("info", "A directory is offered.", ("share", "directory")),

@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory
 from napd.errors import CannotStart, WrongIdentity
 from napd.index.daemon import IndexDaemon
 from napd.index.limits import Limits
+from napd.index.snapshots import SNAPSHOT_NAME, SnapshotFile
 from napd.index.store.interface import IndexStore
 from napd.index.store.sqlite import SqliteStore
 from napd.net.dial import TLSDialler
@@ -24,6 +25,7 @@ from napd.net.link import SecureLink
 from napd.net.tls import server_factory
 from napd.ops.events import Events
 from napd.ops.listening import listen
+from napd.ops.threads import Worker
 from napd.wire import index as wire
 from napd.wire.catalogue import catalogue_digest
 from napd.wire.peer import ALPN
@@ -55,6 +57,7 @@ class RunningIndex:
             dialler=TLSDialler(reactor, self.identity),
             random=Random(1),
             bind=lambda factory: listen(reactor, "tcp:0:interface=127.0.0.1", factory),
+            snapshot=SnapshotFile(state / SNAPSHOT_NAME, Worker(reactor, "index-snapshot")),
             limits=limits,
         )
 
