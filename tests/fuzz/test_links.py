@@ -18,6 +18,7 @@ from napd.background import Background
 from napd.content.digest import CHUNK_BYTES
 from napd.discovery.interface import CataloguePosition
 from napd.discovery.session import IndexSession
+from napd.discovery.standing import StandingWishes
 from napd.errors import Denied, NapError
 from napd.model import ContentId
 from napd.net.buffers import Buffers
@@ -32,6 +33,7 @@ from napd.peer.serve.upload_turns import UploadTurns
 from napd.peer.serve.uploads import Uploads
 from napd.wire import index as index_wire
 from napd.wire import peer as wire
+from napd.wire.control import SearchParams
 from napd.wire.line import encode
 from napd.wire.ticket import Claims
 from tests.support.memory import connect, settle
@@ -224,30 +226,57 @@ def test_a_source_survives_any_fetcher(library: Library, pieces: list[bytes], sl
 
 # --- An index's words to a peer ------------------------------------------------------------------
 
+RESULT = index_wire.Result(CONTENTS[0], "x.txt", None, 7, 1, ("bob",), None)
 FROM_INDEX = [
     encode(index_wire.Hello((1,), "script")),
-    encode(welcome()),
+    encode(welcome(limits=index_wire.Limits(1000, 10.0, 100, wishes=2))),
     encode(index_wire.Ack("e" * 64, 0)),
     encode(index_wire.Resync("why")),
-    encode(index_wire.Results(1, (), last=False)),
-    encode(index_wire.Results(1, ())),
-    encode(index_wire.UserList(2, ())),
-    encode(index_wire.UserList(1, ())),
+    encode(index_wire.Results(3, (), last=False)),
+    encode(index_wire.Results(3, ())),
+    encode(index_wire.UserList(4, ())),
+    encode(index_wire.UserList(3, ())),
+    encode(index_wire.Wished(1)),
+    encode(index_wire.Wished(1, (RESULT,), more=True)),
+    encode(index_wire.Wished(1, reason="no")),
+    encode(index_wire.Wished(2, (RESULT,))),
+    encode(index_wire.Error("limit", "x", 2)),
     encode(index_wire.Sources(CONTENTS[0], ())),
     encode(index_wire.Ticket("another")),
     encode(index_wire.Reachable(("192.0.2.1:1",))),
     encode(index_wire.Ping(5.0)),
     encode(index_wire.Pong()),
-    encode(index_wire.Error("usage", "x", 1)),
+    encode(index_wire.Error("usage", "x", 3)),
     encode(index_wire.Bye("shutdown", "x")),
 ]
 
 
+class Wisher:
+    """A `Wisher` that holds it against a wish that is none of its own."""
+
+    def wishes_open(self, held: frozenset[int], searches_per_s: float) -> None:
+        assert held == {71, 72}
+
+    def wishes_closed(self) -> None:
+        pass
+
+    def wish_met(self, wish: int, *told: object) -> None:
+        assert wish in (71, 72)
+
+    wish_refused = wish_met
+
+
 class IndexUser:
-    """A `SessionUser` that takes everything."""
+    """A `SessionUser` that takes everything, and has two wishes."""
 
     def __init__(self) -> None:
         self.ends = 0
+        self.session: IndexSession
+        standing = self.standing = StandingWishes()
+        standing.wisher = Wisher()
+        for wish in (71, 72, 73):
+            standing.add(wish, SearchParams("x"))
+        self.wished_told, self.error_heard = standing.told, standing.error_heard
 
     def secured(self, key: PublicKey) -> None:
         pass
@@ -257,11 +286,15 @@ class IndexUser:
 
     def ended(self, reason: NapError, last_word: index_wire.Bye | None) -> None:
         self.ends += 1
+        self.standing.closed()
 
-    def welcomed(self, told: object) -> None:
+    def welcomed(self, welcome: index_wire.Welcome) -> None:
+        self.standing.opened(self.session, welcome.limits)
+
+    def sources_told(self, told: object) -> None:
         pass
 
-    ticket_renewed = time_told = sources_told = reachable_told = welcomed
+    ticket_renewed = time_told = reachable_told = sources_told
 
 
 @SETTINGS
@@ -272,7 +305,7 @@ def test_a_peer_survives_any_index(pieces: list[bytes]) -> None:
     feed = SimpleNamespace(
         position=lambda: CataloguePosition("e" * 64, 0, "0" * 64, 0, 0), step=lambda after, limit: None
     )
-    session = IndexSession(clock, "test", feed, user)  # type: ignore[arg-type]
+    session = user.session = IndexSession(clock, "test", feed, user)  # type: ignore[arg-type]
     link = SecureLink(clock, session, index_wire.ALPN)
     session.attach(link)
     index = ScriptedPeer(clock, index_wire.decode_from_peer, alpn=index_wire.ALPN)
