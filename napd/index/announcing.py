@@ -108,6 +108,8 @@ class Announcing:
             self._services.events.fault("announce", Failure())
             self._session.end("shutdown", f"the index cannot store catalogues now: {error}")
         else:
+            # Those who wish for something have to be told what was announced before.
+            await self._services.wishing.room()
             self._applied(pending, applied)
 
     def _applied(self, pending: _Pending, applied: Applied) -> None:

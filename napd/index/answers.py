@@ -33,6 +33,12 @@ def results(request: int, page: Page, presence: Presence, took_ms: float) -> Ite
             yield wire.Results(request, part, last=False)
 
 
+def wished(number: int, founds: Iterable[Found], presence: Presence, *, more: bool) -> Iterator[wire.Wished]:
+    """What was announced and matches a wish."""
+    for part, last in _in_lines(_result(found, presence) for found in founds):
+        yield wire.Wished(number, part, more=more and last)
+
+
 def users(request: int, words: str, presence: Presence, asker: Asker) -> Iterator[wire.UserList]:
     """Who is online, by name; with words, those whose names have all of them."""
     for part, last in _in_lines(user_rows(words, presence, asker)):

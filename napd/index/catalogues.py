@@ -1,4 +1,4 @@
-"""What is committed becomes visible: table and engine, then presence, then those who seek. Always in this order."""
+"""What is committed becomes visible: table and engine, then presence, then those who seek or wish. In this order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
+from pyroaring import BitMap
 from twisted.internet.defer import Deferred
 
 from .items import Item
@@ -14,6 +15,7 @@ from .search import SearchEngine
 from .seeking import Seeking
 from .store.interface import Account, Applied, IndexStore, Opened
 from .table import ItemTable
+from .wishing import Wishing
 
 #: Items that the store is asked for at once; of those, how many are taken in before the reactor gets its turn: 5 ms.
 STRIDE = 1_000
@@ -30,6 +32,7 @@ class Catalogues:
         engine: SearchEngine,
         presence: Presence,
         seeking: Seeking,
+        wishing: Wishing,
         turn: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
@@ -37,6 +40,7 @@ class Catalogues:
         self._engine = engine
         self._presence = presence
         self._seeking = seeking
+        self._wishing = wishing
         self._turn = turn
         self._held: list[Deferred[None]] | None = None
         #: Whether everything that the store knew at the start is known.
@@ -93,9 +97,12 @@ class Catalogues:
         self._engine.learn(applied.added)
         if self._presence.get(online.account.number) is not online:
             return
+        announced = BitMap(item.id for item in applied.added) - online.items
+        unseen = announced - self._presence.everyone
         withdrawn = self._presence.remove(online, applied.withdrawn)
         added = self._presence.add(online, (item.id for item in applied.added))
         self._seeking.changed(np.union1d(withdrawn, added))
+        self._wishing.announced(online.account.user, announced, unseen)
 
     def disconnect(self, online: Online) -> None:
         """Take an account offline, at once; nothing is written."""

@@ -18,6 +18,7 @@ from pyroaring import BitMap
 from ..wire.catalogue import Media
 from .items import Asker
 from .presence import Presence
+from .search import Found
 from .table import ItemTable, Row
 
 #: Accounts that are asked what they call a content; of more, a part that has nothing to do with when they came.
@@ -69,6 +70,15 @@ def shown(table: ItemTable, presence: Presence, content: int, asker: Asker, amon
         if found is not None:
             presence.show(content, found)
     return found
+
+
+def found(table: ItemTable, presence: Presence, content: int, asker: Asker, among: Among) -> Found | None:
+    """A content that matches, as it is told to the asker; None if nobody else offers it to him."""
+    seen = shown(table, presence, content, asker, among)
+    if seen is None:
+        return None
+    holders = sorted(presence.holders_for(content, asker))
+    return Found(table.content_id(content), seen, holders, names(table, presence, content, asker))
 
 
 def names(table: ItemTable, presence: Presence, content: int, asker: Asker) -> int:

@@ -132,6 +132,7 @@ class IndexDaemon:
             self._doorway.abort_all(Unreachable("the index is shutting down"))
         await self._background.stop()
         self._services.seeking.stop()
+        self._services.wishing.stop()
         self._services.turns.stop()
         try:
             await self._snapshots.stop()

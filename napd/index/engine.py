@@ -9,14 +9,14 @@ from itertools import islice
 from attrs import define
 from pyroaring import BitMap
 
-from .claims import Among, names, shown
+from .claims import Among, found, shown
 from .filters import Filters
 from .items import Asker, Item
 from .order import Cursor, Place, name_key, source_points, text_points, write_cursor
 from .postings import Matching, Postings
 from .presence import Presence
 from .query import Piece, Query
-from .search import Found, Page, Wanted
+from .search import Page, Wanted
 from .snapshot import Restored, parts_of
 from .snapshot_file import Part
 from .table import ItemTable, Row
@@ -137,14 +137,9 @@ class MemoryEngine:
         left = [(place, number) for number, place in placed.places.items() if after is None or place > after]
         first = nsmallest(wanted.limit + 1, left)
         results = [
-            Found(
-                self._table.content_id(number),
-                seen,
-                sorted(self._presence.holders_for(number, asker)),
-                names(self._table, self._presence, number, asker),
-            )
+            result
             for _, number in first[: wanted.limit]
-            if (seen := shown(self._table, self._presence, number, asker, placed.among)) is not None
+            if (result := found(self._table, self._presence, number, asker, placed.among)) is not None
         ]
         more = len(first) > wanted.limit
         return Page(
@@ -152,6 +147,9 @@ class MemoryEngine:
             truncated=more or placed.cut,
             next=write_cursor(Cursor(first[wanted.limit - 1][0], wanted.sort)) if more else None,
         )
+
+    def frequency(self, term: str) -> int:
+        return len(self._postings.having(term))
 
     def size(self) -> tuple[int, int]:
         """Items and distinct terms in memory."""

@@ -15,7 +15,7 @@ from .dialback import Proof
 from .items import Asker
 from .limits import Allowance
 from .presence import Online
-from .search import query_of, wanted_of
+from .search import Found, query_of, wanted_of
 from .services import Services
 from .session import Session
 from .store.interface import Account
@@ -79,8 +79,10 @@ class Member:
     def tell_sources(self, message: wire.Sources) -> None:
         self._session.say(message)
 
-    def tell_wished(self, message: wire.Wished) -> None:
-        self._session.say(message)
+    def tell_wished(self, number: int, results: Sequence[Found], *, more: bool) -> None:
+        for part in answers.wished(number, results, self._services.presence, more=more):
+            self._session.say(part)
+        self._services.events.emit("wish.told", user=self._online.account.user, wish=number, results=len(results))
 
     def left(self, reason: str) -> None:
         """Nothing of this peer is left in any answer."""
@@ -151,8 +153,11 @@ class Member:
         except Misuse as error:
             self._session.say(wire.Error(error.code, str(error), message.wish))
             return
-        if query.impossible is None:
-            wishing.hold(self, message.wish, query)
+        if query.impossible is None and not wishing.hold(self, message.wish, query):
+            self._limit(
+                "index.wishes", "too many others wish for much the same: wish for another word too", message.wish
+            )
+            return
         self._session.say(wire.Wished(message.wish, reason=query.impossible))
 
     def _seek(self, message: wire.Seek) -> None:

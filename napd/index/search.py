@@ -72,6 +72,9 @@ class SearchEngine(Protocol):
     def size(self) -> tuple[int, int]:
         """Items and distinct terms in memory."""
 
+    def frequency(self, term: str) -> int:
+        """How many items there are with this term, online or not."""
+
     def search(self, wanted: Wanted, asker: Asker) -> Page:
         """One page, its work bounded whatever is asked."""
 

@@ -80,6 +80,7 @@ def assemble(
     presence = Presence(table)
     engine = MemoryEngine(table, presence)
     seeking = Seeking(clock, table, presence)
+    wishing = Wishing(clock, table, presence, engine)
     return Services(
         id=identity.id,
         clock=clock,
@@ -92,8 +93,8 @@ def assemble(
         table=table,
         engine=engine,
         seeking=seeking,
-        wishing=Wishing(),
-        catalogues=Catalogues(store, table, engine, presence, seeking, lambda: deferLater(clock, 0)),
+        wishing=wishing,
+        catalogues=Catalogues(store, table, engine, presence, seeking, wishing, lambda: deferLater(clock, 0)),
         retention=Retention(retention_days, store, background),
         tickets=Tickets(identity, now),
         dialback=Dialback(clock, dialler, background, random),

@@ -70,6 +70,7 @@ EVENTS: dict[str, EventKind] = {
         "error", "The snapshot could not be written or removed; the next start takes longer.", ("error",)
     ),
     "search.answered": EventKind("info", "A search was answered.", ("user", "query", "results", "took_ms")),
+    "wish.told": EventKind("debug", "What was announced was told to who wished for it.", ("user", "wish", "results")),
     # Shares
     "share.added": EventKind("info", "A directory is offered.", ("share", "directory")),
     "share.removed": EventKind("info", "A directory is offered no more.", ("share",)),

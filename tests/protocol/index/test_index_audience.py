@@ -30,6 +30,8 @@ def everything_told(shares: list[tuple[list[Entry], list[Entry]]], *, with_hidde
     index = IndexScript()
     asker = index.online("zoe")
     asker.say(wire.Seek(tuple(content(seed) for seed in range(4))))
+    asker.say(wire.Wish(1, "song"), wire.Wish(2, "re*", type="audio"), wire.Wish(3, "place OR tune"))
+    asker.say(wire.Wish(4, "song", user="bob"), wire.Wish(5, "ext:mp3 -blue"), wire.Wish(6, "size>1"))
     others: list[PeerScript] = []
     fetching = index.peer("fay", listens=7000)
     index.network.listening["192.0.2.1:7000"] = fetching.identity

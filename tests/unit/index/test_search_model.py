@@ -126,17 +126,35 @@ def tokens_of(entry: Entry) -> list[list[str]]:
 
 @define
 class Model:
-    """Accounts online and what each holds: a dictionary."""
+    """Accounts online and what each holds, and what each wishes for: dictionaries."""
 
     online: dict[str, set[Entry]] = field(factory=dict)
+    wishes: dict[str, tuple[list[Typed], dict[str, Any]]] = field(factory=dict)
+
+    def everyone(self) -> set[Entry]:
+        return {entry for held in self.online.values() for entry in held if EVERYONE in entry.audience}
+
+    def told(self, wisher: str, user: str, announced: set[Entry], seen: set[Entry]) -> list[tuple[Any, ...]]:
+        """What somebody hears of what a user announced, of which the index had seen some for everyone."""
+        if wisher not in self.wishes:
+            return []
+        typed, wished = self.wishes[wisher]
+        meant = {
+            entry.content
+            for entry in announced
+            if (entry not in seen or wished.get("user") == user)
+            and visible(entry, wisher)
+            and wished.get("user", user) == user
+            and matches(entry, typed, wished)
+        }
+        return sorted(row for row in self.search(wisher, typed, "name", wished) if row[0] in meant)
 
     def search(self, asker: str, typed: list[Typed], sort: str, wished: dict[str, Any]) -> list[tuple[Any, ...]]:
-        token = f"@account-{USERS.index(asker) + 1}"
         offers = [
             (user, entry)
             for user, held in self.online.items()
             for entry in held
-            if user != asker and (EVERYONE in entry.audience or token in entry.audience)
+            if user != asker and visible(entry, asker)
         ]
         own = {entry.content for entry in self.online.get(asker, ())}
         found = []
@@ -150,11 +168,7 @@ class Model:
         self, offers: list[tuple[str, Entry]], typed: list[Typed], sort: str, wished: dict[str, Any]
     ) -> tuple[Any, Any] | None:
         matching = [
-            entry
-            for user, entry in offers
-            if wished.get("user", user) == user
-            and all(piece.fits(tokens_of(entry)) != piece.excluded for piece in typed)
-            and meets(wished, entry.name, entry.size, entry.media)
+            entry for user, entry in offers if wished.get("user", user) == user and matches(entry, typed, wished)
         ]
         if not matching:
             return None
@@ -184,6 +198,16 @@ class Model:
         }
         names = len({entry.name for _, entry in offers})
         return (place, content_id), (content_id, name, folder, size, len(users), tuple(users), told, names)
+
+
+def visible(entry: Entry, asker: str) -> bool:
+    return EVERYONE in entry.audience or f"@account-{USERS.index(asker) + 1}" in entry.audience
+
+
+def matches(entry: Entry, typed: list[Typed], wished: dict[str, Any]) -> bool:
+    return all(piece.fits(tokens_of(entry)) != piece.excluded for piece in typed) and meets(
+        wished, entry.name, entry.size, entry.media
+    )
 
 
 def meets(wished: dict[str, Any], name: str, size: int, media: Media) -> bool:
@@ -239,6 +263,10 @@ def _left(piece: Typed, barred: list[Typed]) -> tuple[tuple[bool, tuple[str, ...
     )
 
 
+def row_of(r: wire.Result) -> tuple[Any, ...]:
+    return r.content, r.name, r.folder, r.size, r.sources, r.users, r.media, r.names
+
+
 class SearchMachine(RuleBasedStateMachine):
     @initialize(first=st.lists(st.lists(entries, min_size=4, max_size=8), min_size=4, max_size=4))
     def begin(self, first: list[list[Entry]]) -> None:
@@ -256,14 +284,17 @@ class SearchMachine(RuleBasedStateMachine):
     def announce(self, user: str, add: list[Entry], reset: bool) -> None:
         peer = self.peers[user]
         if user in self.model.online:
+            seen, before = self.model.everyone(), self.model.online[user]
             peer.announce(*add, reset=reset or not peer.revision)
             assert peer.all(wire.Ack)[-1].revision == peer.revision
             self.model.online[user] = set(peer.entries)
+            self.wishes_are_told(user, set(add) - before, seen)
 
     @rule(user=st.sampled_from(USERS), data=st.data())
     def withdraw(self, user: str, data: st.DataObject) -> None:
         peer = self.peers[user]
         if user in self.model.online and peer.entries:
+            self.index.wait(2, step=0.5)
             gone = data.draw(st.lists(st.sampled_from(sorted(peer.entries, key=repr)), max_size=3))
             peer.announce(withdraw=tuple(gone))
             self.model.online[user] = set(peer.entries)
@@ -272,6 +303,7 @@ class SearchMachine(RuleBasedStateMachine):
     def leave(self, user: str) -> None:
         if self.model.online.pop(user, None) is not None:
             self.peers[user].leave()
+            self.model.wishes.pop(user, None)
 
     @rule(user=st.sampled_from(USERS))
     def come_back(self, user: str) -> None:
@@ -281,6 +313,8 @@ class SearchMachine(RuleBasedStateMachine):
         welcome = peer.login()
         assert welcome.digest == peer.digest
         self.model.online[user] = set(peer.entries)
+        self.model.wishes.pop(user, None)
+        self.wishes_are_told(user, set(), set())
 
     @rule(user=st.sampled_from(USERS), add=st.lists(entries, max_size=3))
     def come_back_with_more(self, user: str, add: list[Entry]) -> None:
@@ -288,12 +322,41 @@ class SearchMachine(RuleBasedStateMachine):
         if not peer.revision:
             return
         peer.connect()
-        before = peer.revision
+        before, held = peer.revision, set(peer.entries)
         step = peer.step(*add)
         welcome = peer.login()
+        self.model.wishes.pop(user, None)
+        self.model.online[user] = held
+        seen = self.model.everyone()
         if welcome.revision == before:
             peer.say(step)
         self.model.online[user] = set(peer.entries)
+        self.wishes_are_told(user, set(add) - held if welcome.revision == before else set(), seen)
+
+    @rule(user=st.sampled_from(USERS), typed=queries, wished=filters, among_words=st.booleans())
+    def wish(self, user: str, typed: list[Typed], wished: dict[str, Any], among_words: bool) -> None:
+        if user not in self.model.online:
+            return
+        query, options = " ".join(piece.text() for piece in typed), wished
+        if among_words and wished:
+            query, options = f"{as_typed(wished)} {query}", {}
+        self.peers[user].heard()
+        self.peers[user].say(wire.Wish(1, query, **options))
+        (answer,) = self.peers[user].all(wire.Wished)
+        self.model.wishes.pop(user, None)
+        if answer.reason is None:
+            self.model.wishes[user] = typed, wished
+
+    def wishes_are_told(self, user: str, announced: set[Entry], seen: set[Entry]) -> None:
+        """Within two seconds, and nothing else."""
+        for peer in self.peers.values():
+            peer.heard()
+        self.index.wait(2, step=0.5)
+        for wisher in self.model.online:
+            parts = self.peers[wisher].all(wire.Wished)
+            # What is for everyone and what is for some is told apart, so one content may be told twice.
+            told = {result.content: row_of(result) for part in parts for result in part.results}
+            assert sorted(told.values()) == self.model.told(wisher, user, announced, seen)
 
     @rule(
         user=st.sampled_from(USERS),
@@ -317,7 +380,7 @@ class SearchMachine(RuleBasedStateMachine):
         while True:
             self.index.wait(1, step=1)
             page = self.peers[user].search(query, sort=sort, limit=limit, cursor=cursor, **options)
-            rows += [(r.content, r.name, r.folder, r.size, r.sources, r.users, r.media, r.names) for r in page.results]
+            rows += [row_of(result) for result in page.results]
             assert page.reason is None or not (rows or page.truncated)
             assert page.truncated == (page.next is not None)
             cursor = page.next
