@@ -2,6 +2,7 @@
 # make test    all tests
 # make bench   what a transfer costs on this machine (prints a table, writes bench.json)
 # make bench-transfer   the same job beside nginx and curl, libtorrent and magic-wormhole, with what is aimed at
+# make bench-index HOLDINGS=1000000   the index with so many files: searches, registration, memory, beside the naive way and a hub
 # make simulate SEEDS=1000   swarms on a virtual clock, each decided by its seed (FIRST=… begins elsewhere)
 # make crash N=1000      a downloader killed N times; power cuts and disk faults at N file operations each
 # make integrity FILES=10000   files from sources and over a wire of which one in 1,000 pieces is wrong
@@ -18,10 +19,11 @@ SEEDS := 200
 FIRST := 1
 N := 1000
 FILES := 10000
+HOLDINGS := 1000000
 
 BASELINES := $(VENV)/baselines
 
-.PHONY: demo test bench bench-transfer simulate crash integrity lint clean help
+.PHONY: demo test bench bench-transfer bench-index simulate crash integrity lint clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -38,6 +40,9 @@ bench: $(VENV)/.installed
 
 bench-transfer: $(VENV)/.installed $(BASELINES)/.installed
 	@$(BIN)/python -m tests.benchmarks.aims $(ARGS)
+
+bench-index: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.benchmarks.index --holdings $(HOLDINGS) $(ARGS)
 
 simulate: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
