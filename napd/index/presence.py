@@ -23,6 +23,8 @@ from .table import ItemTable, Row
 
 #: Holdings of accounts that have left which are kept linked, so that they are back at once: 12 bytes each.
 MAX_ABSENT = 10_000_000
+#: Contents whose items may be in a wrong band before that is put right, if nobody searches: a millisecond's work.
+MAX_STALE = 10_000
 #: Contents of which is remembered what they are called.
 MAX_SHOWN = 50_000
 
@@ -67,7 +69,10 @@ class Presence:
         self._by_token: dict[str, BitMap] = {}
         #: Items that anybody online offers to everyone.
         self.everyone = BitMap()
-        self.bands = Bands()
+        self._bands = Bands()
+        #: Contents whose items may be in a wrong band.
+        self._stale: list[Ids] = []
+        self._stale_contents = 0
         #: What contents are called, as `claims` found it; each is dropped when its holders change.
         self._shown: dict[int, Row] = {}
         self._is_shown = Column(np.uint8)
@@ -137,15 +142,12 @@ class Presence:
         sources, offers = self._sources.all, self._offers.all
         gained = self._not_offered(online, changed)
         before = sources[gained]
-        rising = self._offered_items(gained[rises(before)])
         sources[gained] = before + 1
-        risen = sources[self._table.content.all[rising]]
-        self.bands.move(rising, risen - 1, risen)
         offered = offers[items]
         offers[items] = offered + 1
         is_new = offered == 0
-        self.bands.put(items[is_new], sources[contents[is_new]])
         self.everyone.update(bitmap(items[is_new]))
+        self._unsettle(gained[rises(before)], contents[is_new])
         self._contents += int(np.count_nonzero(before == 0))
         self._link(online.account.number, gained)
         self._note(online, changed, len(items), int(self._table.size.all[items].sum()))
@@ -161,18 +163,17 @@ class Presence:
         sources, offers = self._sources.all, self._offers.all
         lost = self._not_offered(online, changed)
         before = sources[lost]
+        sources[lost] = before - 1
         left = offers[items] - 1
         offers[items] = left
         is_gone = left == 0
-        self.bands.take(items[is_gone], sources[contents[is_gone]])
         self.everyone.difference_update(bitmap(items[is_gone]))
-        falling = self._offered_items(lost[falls(before)])
-        sources[lost] = before - 1
-        fallen = sources[self._table.content.all[falling]]
-        self.bands.move(falling, fallen + 1, fallen)
+        self._unsettle(lost[falls(before)], contents[is_gone])
         self._contents -= int(np.count_nonzero(before == 1))
         self._unlink(online.account.number, lost, withdrawn=withdrawn)
-        self._note(online, changed, -len(items), -int(self._table.size.all[items].sum()))
+        # All of them are as many bytes as were counted.
+        size = online.bytes if len(items) == online.listings else int(self._table.size.all[items].sum())
+        self._note(online, changed, -len(items), -size)
         return changed
 
     def _not_offered(self, online: Online, contents: Ids) -> Ids:
@@ -185,11 +186,20 @@ class Presence:
             return contents
         return np.setdiff1d(contents, self._table.content.all[ids_in(held)])
 
-    def _offered_items(self, contents: Ids) -> Ids:
-        """Items of these contents that anybody online offers to everyone."""
+    def _unsettle(self, *contents: Ids) -> None:
+        """Items of these have to go to another band before anybody looks."""
+        self._stale += contents
+        self._stale_contents += sum(map(len, contents))
+        if self._stale_contents > MAX_STALE:
+            self._settle()
+
+    def _settle(self) -> None:
+        contents = distinct(np.concatenate(self._stale))
+        self._stale, self._stale_contents = [], 0
         items = self._table.items_of_all(contents)
-        offered: Ids = items[self._offers.all[items] != 0]
-        return offered
+        sources = self._sources.all[self._table.content.all[items]]
+        sources[self._offers.all[items] == 0] = 0
+        self._bands.put(items, sources)
 
     def _link(self, account: int, gained: Ids) -> None:
         absent = self._absent.pop(account, None)
@@ -269,6 +279,14 @@ class Presence:
         return row.content
 
     # --- Looking ---------------------------------------------------------------------------------
+
+    @property
+    def bands(self) -> Bands:
+        """As everything is now. Whoever comes and goes unseen in between moves nothing."""
+        if self._stale:
+            self._reach()
+            self._settle()
+        return self._bands
 
     def get(self, account: int) -> Online | None:
         return self._online.get(account)
