@@ -20,12 +20,13 @@ from ..net.pacing import Pacer
 from ..ops.events import rfc3339
 from ..wire import control, documents
 from ..wire.index import Result
+from .asking import check_extensions, check_words, user_named
 from .fetch.downloads import Downloads, Wanted
 from .fetch.reading import Reading
 from .files.disk import Disk
 from .files.journal import Journal
 from .item import Item
-from .selection import Selected, content_of_prefix, is_numbers, numbers, select, user_named
+from .selection import Selected, content_of_prefix, is_numbers, numbers, select
 from .serve.uploads import Uploads
 from .shares.service import Shares
 from .source_views import source_rows
@@ -35,8 +36,6 @@ from .wishes.service import Wishes
 
 #: Seconds that `get` of a content which no search has shown waits for the index to say who holds it.
 LOOK_UP_S = 2.0
-#: Characters of a query, as the wire has room for.
-MAX_QUERY = 4096
 #: Linux's limit for one path.
 MAX_PATH_BYTES = 4095
 #: Results remembered of one search over all its pages.
@@ -100,8 +99,8 @@ class PeerDaemon:
     # --- Search and get --------------------------------------------------------------------------
 
     async def search(self, query: control.SearchParams) -> documents.SearchDocument:
-        if len(query.query) > MAX_QUERY:
-            raise Misuse(f"a query of {len(query.query)} characters; at most {MAX_QUERY} can be asked for")
+        check_words(query.query)
+        check_extensions(query.ext)
         query = structs.replace(query, user=user_named(query.user))
         started = self.clock.seconds()
         found = await self.discovery.search(query)
@@ -322,8 +321,7 @@ class PeerDaemon:
         return documents.WhoamiDocument(identity.user, self.peer, identity.index, list(identity.groups))
 
     async def users(self, words: str) -> documents.UsersDocument:
-        if len(words) > MAX_QUERY:
-            raise Misuse(f"{len(words)} characters to look for; at most {MAX_QUERY} can be")
+        check_words(words)
         rows = await self.discovery.users(words)
         return documents.UsersDocument(
             [documents.UserRow(row.user, row.peer, row.listings, row.bytes, rfc3339(row.since)) for row in rows]

@@ -1,4 +1,4 @@
-"""What SELECTOR, RESULT and USER arguments mean: text to downloads, contents and user names. Pure."""
+"""What SELECTOR and RESULT arguments mean: text to downloads and to contents. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import frozen
 
-from ..errors import Misuse, NapError, NoSuchThing, printable
+from ..errors import Misuse, NapError, NoSuchThing
 from ..model import ContentId, DownloadState
 from ..wire.documents import PartError
-from ..wire.line import USER_NAME
 from .item import Item
 from .queue import Queue
 
@@ -20,7 +19,6 @@ MAX_NAMED = 100_000
 _STATES = {state.value: state for state in DownloadState}
 _NUMBERS = re.compile(r"\d{1,7}(-\d{1,7})?(,\d{1,7}(-\d{1,7})?)*", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{8,64}")
-_USER = re.compile(USER_NAME)
 
 
 @frozen
@@ -98,19 +96,6 @@ def content_of_prefix(prefix: str, known: Iterable[ContentId]) -> ContentId:
     if len(found) > 1:
         raise Misuse(f"{text} is the beginning of {len(found)} contents", "Give more digits")
     return found.pop()
-
-
-def user_named(text: str | None) -> str | None:
-    """The user name that this can be, as the index compares them. :raises Misuse: nobody can have it."""
-    if text is None:
-        return None
-    name = text.casefold()
-    if _USER.match(name) is None:
-        raise Misuse(
-            f"nobody can be called {printable(text, 60)!r}",
-            "A user name is 1 to 32 of a-z 0-9 . _ -, a letter or digit first",
-        )
-    return name
 
 
 def _parts(selector: str) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 from ..errors import NapError
 from ..model import Priority
 from .index import FileKind, SortOrder
-from .line import Count, LongText, ShortText
+from .line import Count
 
 #: Lines on the control socket hold whole documents: 10,000 downloads are some 5 MB.
 MAX_LINE_BYTES = 64 << 20
@@ -152,13 +152,13 @@ class UsersParams(Struct, frozen=True, forbid_unknown_fields=True):
 class WishAddParams(Struct, frozen=True, forbid_unknown_fields=True):
     """As `SearchParams`; `get`: what is found is queued."""
 
-    query: LongText
-    ext: Annotated[tuple[ShortText, ...], Meta(max_length=16)] = ()
+    query: str
+    ext: tuple[str, ...] = ()
     type: FileKind | None = None
     min_size: Count | None = None
     max_size: Count | None = None
     min_bitrate: Count | None = None
-    user: ShortText | None = None
+    user: str | None = None
     get: bool = False
 
 

@@ -102,8 +102,6 @@ class Wishes:
         :raises Misuse: the index cannot make sense of it; nothing is kept then.
         """
         query = Query.of(params)
-        if not query.query:
-            raise Misuse("there is nothing to wish for", "Give at least one word")
         known = next((wish for wish in self._wishes.values() if wish.query == query), None)
         if known is None and len(self._wishes) >= MAX_WISHES:
             raise NapError(f"there are {MAX_WISHES} wishes, and no more can be", "Remove some: napctl wish", "limit")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from attrs import define, frozen
 from msgspec import Struct
 
+from ...errors import Misuse
 from ...model import ContentId
 from ...wire.control import SearchParams, WishAddParams
 from ...wire.index import MAX_PAGE, FileKind
-from ..selection import user_named
+from ..asking import check_extensions, check_words, user_named
 
 
 class Query(Struct, frozen=True, omit_defaults=True):
@@ -24,7 +25,11 @@ class Query(Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def of(cls, params: WishAddParams) -> Query:
-        """:raises Misuse: nobody can have this user name."""
+        """:raises Misuse: there is nothing to wish for, or more than can be asked."""
+        check_words(params.query)
+        check_extensions(params.ext)
+        if not params.query.strip():
+            raise Misuse("there is nothing to wish for", "Give at least one word")
         return cls(
             query=" ".join(params.query.split()),
             ext=tuple(dict.fromkeys(ext.lower() for ext in params.ext)),

@@ -10,7 +10,7 @@ from napd.errors import Misuse, NoSuchThing
 from napd.model import ContentId, DownloadState, Priority
 from napd.peer.item import Item
 from napd.peer.queue import Queue
-from napd.peer.selection import MAX_NAMED, content_of_prefix, is_numbers, numbers, select, user_named
+from napd.peer.selection import MAX_NAMED, content_of_prefix, is_numbers, numbers, select
 from napd.wire.documents import Problem
 
 STATES = list(DownloadState)
@@ -235,14 +235,3 @@ def test_a_list_of_numbers_is_what_its_parts_say(text: str) -> None:
         first, _, last = part.partition("-")
         expected += range(int(first), int(last or first) + 1)
     assert found == expected
-
-
-def test_a_user_is_named_as_the_index_compares_names() -> None:
-    assert [user_named(text) for text in ("ann", "Ann", "a.b_c-1", None)] == ["ann", "ann", "a.b_c-1", None]
-
-
-@pytest.mark.parametrize("text", ["", "Bad Name", "-ann", "@ann", "ann\n", "é", "a" * 33])
-def test_a_name_that_nobody_can_have_is_refused_with_what_is_allowed(text: str) -> None:
-    with pytest.raises(Misuse, match="nobody can be called") as caught:
-        user_named(text)
-    assert caught.value.hint is not None and "1 to 32" in caught.value.hint
