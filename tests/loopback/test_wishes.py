@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import random
+import time
 from typing import Any
 
-from tests.support.community import found, random_file, waited
-from tests.support.processes import PeerProcess, Processes
+import pytest
 
+from tests.support.community import found, random_file, waited
+from tests.support.processes import IndexProcess, PeerProcess, Processes
+from tests.support.waiting import until
+
+#: Seconds from the announcement's commit until a peer has told of it.
+TOLD_S = 2.0
 #: Seconds within which a search after a login must have been made: a pause, and the busy machine's share.
 CAUGHT_UP_S = 30.0
 
@@ -58,6 +65,73 @@ def test_what_came_while_the_wisher_was_dead_is_found_once_it_is_back(processes:
     assert bob.wait_for_event("wish.found", after=before, timeout=CAUGHT_UP_S)["name"] == "full moon.txt"
     assert [event["name"] for event in bob.seen("wish.found")] == ["new moon.txt", "full moon.txt"]
     assert wishes(bob)[0]["found"] == 2
+
+
+def shared(index: IndexProcess, ada: PeerProcess, name: str, size: int) -> float:
+    """When the index announced it, by this clock."""
+    mark = index.mark()
+    random_file(ada.shared / name, size)
+    index.wait_for_event("catalogue.announced", after=mark, user="ada", added=1)
+    return time.monotonic()
+
+
+def told_within(bob: PeerProcess, name: str, announced: float) -> None:
+    until(lambda: any(event["name"] == name for event in bob.seen("wish.found")), f"{name} told")
+    assert time.monotonic() - announced < TOLD_S
+
+
+def standing(bob: PeerProcess) -> None:
+    until(lambda: {wish["state"] for wish in wishes(bob)} == {"standing"}, "wishes that stand", every_s=0.1)
+
+
+def test_what_is_shared_later_is_told_within_two_seconds_also_after_restarts(processes: Processes) -> None:
+    index = processes.index()
+    ada, bob = (processes.peer(name, index=index) for name in ("ada", "bob"))
+    bob.ctl("wish", "add", "moon", "-live")
+    bob.ctl("wish", "add", "ri*", "--min-size", "1k", "--get")
+    told_within(bob, "moon 1.txt", shared(index, ada, "moon 1.txt", 100))
+
+    bob.kill()
+    bob.restart()
+    standing(bob)
+    told_within(bob, "moon 2.txt", shared(index, ada, "moon 2.txt", 101))
+
+    bob.terminate()
+    index.kill()
+    index.restart()
+    bob.restart()
+    standing(bob)
+    until(lambda: ada.ctl("status").json["index"]["state"] == "online", "ada online", every_s=0.1)
+    told_within(bob, "moon river.txt", shared(index, ada, "moon river.txt", 2000))
+    shared(index, ada, "moon live.txt", 103)
+    until(lambda: bob.seen("wish.found", wish=2, download=1), "the other wish's find")
+    assert waited(bob).status == 0
+    names = [(event["wish"], event["name"]) for event in bob.seen("wish.found")]
+    assert sorted(names) == [(1, "moon 1.txt"), (1, "moon 2.txt"), (1, "moon river.txt"), (2, "moon river.txt")]
+
+
+@pytest.mark.slow
+def test_kills_at_any_moment_lose_no_find_and_tell_none_twice(processes: Processes) -> None:
+    chance = random.Random(4)
+    index = processes.index()
+    ada, bob = (processes.peer(name, index=index) for name in ("ada", "bob"))
+    bob.ctl("wish", "add", "moon", "--get")
+    names = [f"moon {number}.txt" for number in range(30)]
+    for number, name in enumerate(names):
+        random_file(ada.shared / name, 1000 + number, seed=number)
+        if number % 5 == 4:
+            before = len(bob.seen("wish.found"))
+            until(lambda b=before: len(bob.seen("wish.found")) > b, "something told", CAUGHT_UP_S)  # type: ignore[misc]
+            until(lambda: chance.random() < 0.1, "a moment")
+            bob.kill()
+            bob.restart()
+    until(lambda: wishes(bob)[0]["found"] == len(names), "all finds", 60, every_s=0.2)
+    finds = bob.ctl("wish", "found").json["finds"]
+    assert sorted(find["name"] for find in finds) == sorted(names)
+    assert all(find["download"] for find in finds)
+    told = [event["content"] for event in bob.seen("wish.found")]
+    assert len(told) == len(set(told))
+    assert waited(bob).status == 0
 
 
 def test_a_wish_that_makes_no_sense_is_refused(processes: Processes) -> None:
