@@ -36,8 +36,19 @@ class Door:
     def begin(self, session: Session, login: wire.Login) -> None:
         self._services.background.start("login", self._admit(session, login))
 
+    def replaced_elsewhere(self, account: int, session: int) -> None:
+        """The account (by number) has this session at another node: an earlier one here is over."""
+        here = self._newest.get(account)
+        if here is not None and here.number is not None and here.number < session:
+            self._services.events.emit("session.replaced", peer=here.key.id, session=here.number)
+            here.end("replaced", "the same user logged in at another node")
+
     async def _admit(self, session: Session, login: wire.Login) -> None:
         services = self._services
+        if not services.cluster.may_admit():
+            session.end("shutdown", "this node of the index cannot reach its database now: try another")
+            return
+        node = services.cluster.node
         try:
             account = await self._account(login.user, session.key.id)
             held = Position(login.epoch, login.revision, login.digest)
@@ -53,8 +64,9 @@ class Door:
         self._replace(account, session)
         online = await self._connect(account, opened, session)
         if online is None:
-            self._forget(account, session)
+            self._left(account, session)
         else:
+            services.cluster.arrived(online, node)
             self._welcome(session, login, account, opened, online)
 
     async def _account(self, user: str, key: PeerId) -> Account:
@@ -73,16 +85,18 @@ class Door:
 
     async def _connect(self, account: Account, opened: Opened, session: Session) -> Online | None:
         """The account, online with all that it holds; None if the session ended meanwhile."""
-        if session.is_over():
-            return None
         session.number = opened.session
         services = self._services
+        if session.is_over():
+            return None
         try:
             online = await services.catalogues.connect(account, opened, services.now())
         except NapError as error:
             services.events.fault("login", Failure())
             session.end("shutdown", f"the catalogue cannot be read now: {error}")
             return None
+        if services.presence.get(account.number) is not online:
+            session.end("replaced", f"{account.user} logged in from elsewhere")
         if session.is_over():
             services.catalogues.disconnect(online)
             return None
@@ -91,7 +105,7 @@ class Door:
     def _welcome(self, session: Session, login: wire.Login, account: Account, opened: Opened, online: Online) -> None:
         services = self._services
         asker = Asker(account.number, account.id, account.key, (), local=is_loopback(session.host))
-        member = Member(services, session, online, asker, self._forget)
+        member = Member(services, session, online, asker, self._left)
         session.admitted(
             member,
             wire.Welcome(
@@ -130,6 +144,8 @@ class Door:
         )
         member.be_found_at(candidates(session.host, login.port, login.advertise))
 
-    def _forget(self, account: Account, session: Session) -> None:
+    def _left(self, account: Account, session: Session) -> None:
+        if session.number is not None:
+            self._services.cluster.left(account.number, session.number)
         if self._newest.get(account.number) is session:
             del self._newest[account.number]

@@ -77,6 +77,9 @@ class Catalogues:
             self._held.append(admitted)
             await admitted
         earlier = self._presence.get(account.number)
+        if earlier is not None and earlier.session > opened.session:
+            # Of two logins, here and at another node, the later was quicker.
+            return Online(account, opened.session, since)
         if earlier is not None:
             self.disconnect(earlier)
         online = self._presence.connect(account, opened.session, since)

@@ -21,6 +21,7 @@ from ..ops.events import Events
 from ..wire.control import INDEX_METHODS
 from ..wire.index import ALPN
 from .admission import Door
+from .cluster.interface import Join, alone
 from .control import IndexMethods
 from .doorway import Doorway, Gate
 from .housekeeping import Housekeeping
@@ -53,6 +54,7 @@ class IndexDaemon:
     :param snapshot: of what is derived from the store; closed by `stop`, too.
     :param bind: binds a factory's port, at once.
     :param retention_days: for which the catalogue of a peer that left is kept; 0: not at all.
+    :param join: how this process comes together with others that share its store.
     """
 
     method_params: Mapping[str, type[Struct]] = INDEX_METHODS
@@ -71,6 +73,7 @@ class IndexDaemon:
         snapshot: SnapshotFile,
         limits: Limits | None = None,
         retention_days: float = RETENTION_DAYS,
+        join: Join = alone,
     ) -> None:
         self._clock = clock
         self._background = Background(events.fault)
@@ -85,8 +88,10 @@ class IndexDaemon:
             random=random,
             limits=limits or Limits(),
             retention_days=retention_days,
+            join=join,
         )
-        self._doorway = Doorway(self._services, Door(self._services))
+        door = Door(self._services)
+        self._doorway = Doorway(self._services, door)
         streams = stream_server_factory(identity, [ALPN], self._doorway, read_buffer(READ_BYTES))
         self._listening = bind(Gate(self._doorway.admits, streams))
         self._methods = IndexMethods(self._services, lambda: self.listen, now())
@@ -99,6 +104,7 @@ class IndexDaemon:
             self._services.engine,
             self._services.catalogues,
         )
+        self._services.cluster.start(self._background, self._listening.address, door.replaced_elsewhere)
         self._background.start("load", self._load())
         services = self._services
         housekeeping = Housekeeping(clock, now, store, services.presence, services.catalogues, services.retention)
@@ -135,6 +141,7 @@ class IndexDaemon:
         self._services.wishing.stop()
         self._services.turns.stop()
         try:
+            await self._services.cluster.stop()
             await self._snapshots.stop()
         finally:
             await self._services.store.stop()

@@ -175,6 +175,7 @@ class Member:
 
     def _reached(self, addresses: tuple[str, ...]) -> None:
         self._services.catalogues.reached(self._online, addresses)
+        self._services.cluster.reached(self._online, addresses)
         self._session.say(wire.Reachable(addresses))
 
     def _renew_ticket(self) -> None:

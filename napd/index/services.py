@@ -15,6 +15,7 @@ from ..net.dial import Dialler
 from ..net.identity import Identity
 from ..ops.events import Events
 from .catalogues import Catalogues
+from .cluster.interface import Cluster, Join, alone
 from .dialback import Dialback
 from .engine import MemoryEngine
 from .limits import Limits
@@ -59,6 +60,7 @@ class Services:
     tickets: Tickets
     dialback: Dialback
     turns: Turns
+    cluster: Cluster
     figures: Figures = field(factory=Figures)
 
 
@@ -74,13 +76,18 @@ def assemble(
     random: Random,
     limits: Limits,
     retention_days: float = RETENTION_DAYS,
+    join: Join = alone,
 ) -> Services:
-    """All that is derived from the store, empty."""
+    """All that is derived from the store, empty.
+
+    :param join: how this process comes together with others.
+    """
     table = ItemTable()
     presence = Presence(table)
     engine = MemoryEngine(table, presence)
     seeking = Seeking(clock, table, presence)
     wishing = Wishing(clock, table, presence, engine)
+    catalogues = Catalogues(store, table, engine, presence, seeking, wishing, lambda: deferLater(clock, 0))
     return Services(
         id=identity.id,
         clock=clock,
@@ -94,9 +101,10 @@ def assemble(
         engine=engine,
         seeking=seeking,
         wishing=wishing,
-        catalogues=Catalogues(store, table, engine, presence, seeking, wishing, lambda: deferLater(clock, 0)),
+        catalogues=catalogues,
         retention=Retention(retention_days, store, background),
         tickets=Tickets(identity, now),
         dialback=Dialback(clock, dialler, background, random),
         turns=Turns(clock),
+        cluster=join(catalogues, presence),
     )

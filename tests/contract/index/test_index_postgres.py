@@ -220,6 +220,7 @@ def test_without_the_driver_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch
             reactor,
             "postgresql://db/nap",
             tmp_path / "index.db",
+            identity=KEY,
             new_account_id=lambda: "1",
             events=Events(time.time),
             monotonic=time.monotonic,

@@ -14,13 +14,14 @@ from psycopg import sql as compose
 from psycopg.conninfo import conninfo_to_dict
 
 from ....errors import ConfigurationError, printable
+from ....model import PeerId
 from . import schema
 
 #: What a PostgreSQL that cannot work raises.
 TROUBLES = (psycopg.Error, OSError)
 #: Seconds that making a connection may take.
 CONNECT_S = 5
-#: Seconds that one statement may take, and those of the lease, which are worth nothing later than that.
+#: Seconds that one statement may take.
 STATEMENT_S = 60.0
 #: Seconds for which a process that stopped in the middle of a transaction may hold up the others.
 IDLE_S = 5.0
@@ -49,11 +50,13 @@ class Connection:
 
     :param url: with the password; it is in no message and no log line.
     :param purpose: how `pg_stat_activity` names it.
+    :param listens_to: a channel.
     """
 
     _url: str = field(repr=False)
     _purpose: str
     _statement_s: float = STATEMENT_S
+    _listens_to: str | None = None
     _made: psycopg.Connection[tuple[Any, ...]] | None = None
 
     @property
@@ -104,6 +107,8 @@ class Connection:
                 ("synchronous_commit", "on"),
             ):
                 made.execute("SELECT set_config(%s, %s, false)", (setting, value))
+            if self._listens_to is not None:
+                made.execute(compose.SQL("LISTEN {}").format(compose.Identifier(self._listens_to)))
         except BaseException:
             made.close()
             raise
@@ -188,13 +193,22 @@ def schema_scripts() -> Sequence[str]:
     return [folder.joinpath(f"{number}.sql").read_text("utf-8") for number in numbers]
 
 
-def prepare(connection: Connection) -> None:
+def prepare(connection: Connection, identity: PeerId | None) -> None:
     """Make the tables, or bring them to the present schema; however many processes start at once, one does it.
 
-    :raises ConfigurationError: PostgreSQL is away or will not have us, or the schema is newer.
+    :param identity: of the index; the first process makes it the database's.
+    :raises ConfigurationError: PostgreSQL is away or will not have us, the schema is newer, or another index's.
     """
     try:
         _prepare(connection)
+        if identity is not None:
+            connection.do("UPDATE clock SET identity = %s WHERE identity IS NULL", identity)
+            owner = connection.one("SELECT identity FROM clock")
+            if owner != identity:
+                raise ConfigurationError(
+                    f"the PostgreSQL database belongs to the index {owner}, and this process is {identity}",
+                    "Give every node of an index the same identity.pem, or use another database",
+                )
     except TROUBLES as error:
         connection.close()
         raise ConfigurationError(

@@ -7,47 +7,20 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Literal
 
-from attrs import define, field
-
-from ..interface import KEPT_CHANGES, NOWHERE, Position, Step
+from ...cluster.interface import Happening, Kind
+from ..interface import Position, Step
 from ..packing import blobs, packed, position_of, unpacked
 from .connection import Connection, CutOff
 
+#: Changes that the log keeps: some minutes of the busiest. Whoever is further behind loads everything afresh.
+KEPT_CHANGES = 100_000
 #: How often the log is cut, in changes.
 CUT_EVERY = 1_000
 #: What listeners are woken by. It carries nothing: what happened is read from the log.
 CHANNEL = "napd_index"
 
-Kind = Literal["announce", "up", "down", "reached", "node_down", "swept"]
-
 _COLUMNS = "number, kind, node, account, session, at, epoch, revision, digest, added, withdrawn, addresses"
-
-
-def _none() -> array[int]:
-    return array("I")
-
-
-@define
-class Happening:
-    """One row of the log.
-
-    :ivar node: where it happened; of `node_down`, which one is gone. 0: none.
-    :ivar at: of `up`, since when the account is online, in seconds since 1970.
-    :ivar added: and `withdrawn` are item ids.
-    """
-
-    kind: Kind
-    node: int = 0
-    account: int = 0
-    session: int = 0
-    at: float = 0.0
-    position: Position = NOWHERE
-    added: array[int] = field(factory=_none)
-    withdrawn: array[int] = field(factory=_none)
-    addresses: Sequence[str] = ()
-    number: int = 0
 
 
 class Log:

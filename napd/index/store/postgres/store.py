@@ -1,4 +1,4 @@
-"""The shared store: a connection and a thread each for writes and for reads, which do not wait for each other."""
+"""The shared store: writes, reads and the lease have a connection and a thread each, and do not wait for each other."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from twisted.python.failure import Failure
 
 from ....model import PeerId
 from ....ops.threads import Worker
+from ...cluster.interface import Happening, Present, Standing
 from ...items import Item
 from ..commits import GroupCommit
 from ..interface import Account, Applied, Change, Counts, Lapsed, Opened, Position, Step, StoreFailed, Swept
 from .connection import TROUBLES, Connection, Transactions, named, one_line, prepare
-from .log import Log
+from .log import CHANNEL, Log
+from .nodes import Lease, Whereabouts
 from .tables import Tables, Unnumbered
+
+#: Seconds that a statement of the lease may take: a renewal that comes later is worth nothing.
+LEASE_STATEMENT_S = 4.0
 
 T = TypeVar("T")
 
@@ -39,16 +44,23 @@ class PostgresStore:
         random: Random,
     ) -> None:
         self.name = named(url)
+        self._holds: Callable[[], bool] = lambda: True
         writing = Connection(url, "writes")
         self._writing = writing
         self._log = Log(writing)
-        self._transactions = Transactions(writing, monotonic, random, lambda: True)
+        self._transactions = Transactions(writing, monotonic, random, lambda: self._holds())
         self._tables = Tables(writing, self._log, new_account_id, lambda: self._transactions.repeated)
         self._writer = Worker(reactor, "index-store")
         self._commits = GroupCommit(self._writer, self._transaction, TROUBLES)
         self._reading = Connection(url, "reads")
-        self._read_tables = Tables(self._reading, Log(self._reading), new_account_id, lambda: False)
+        self._read_log = Log(self._reading)
+        self._read_tables = Tables(self._reading, self._read_log, new_account_id, lambda: False)
         self._reader = Worker(reactor, "index-store-reads")
+        self._whereabouts = Whereabouts(writing, self._log)
+        self._read_whereabouts = Whereabouts(self._reading, self._read_log)
+        self._leasing = Connection(url, "lease", LEASE_STATEMENT_S, CHANNEL)
+        self._lease = Lease(self._leasing)
+        self._lessee = Worker(reactor, "index-store-lease")
 
     @classmethod
     def open(
@@ -58,12 +70,16 @@ class PostgresStore:
         new_account_id: Callable[[], str],
         monotonic: Callable[[], float],
         random: Random,
+        identity: PeerId | None = None,
     ) -> PostgresStore:
-        """:raises ConfigurationError: PostgreSQL is away, will not have us, or its schema is newer."""
+        """
+        :param identity: of the index; all its nodes have the same.
+        :raises ConfigurationError: PostgreSQL is away, will not have us, its schema is newer, or it is another index's.
+        """
         named(url)
         look = Connection(url, "schema")
         try:
-            prepare(look)
+            prepare(look, identity)
         finally:
             look.close()
         return cls(reactor, url, new_account_id, monotonic, random)
@@ -104,6 +120,44 @@ class PostgresStore:
     def counts(self) -> Deferred[Counts]:
         return self._read(self._read_tables.counts)
 
+    # --- Shared with other processes -------------------------------------------------------------
+
+    def write_while(self, holds: Callable[[], bool]) -> None:
+        self._holds = holds
+
+    def enter(self, name: str) -> Deferred[int]:
+        return self._leased(lambda: self._enter(name))
+
+    def renew(self) -> Deferred[bool]:
+        return self._leased(lambda: self._lease.renew(self._log.node))
+
+    def judge(self) -> Deferred[Sequence[int]]:
+        return self._leased(self._lease.judge)
+
+    def wait(self, seconds: float) -> Deferred[bool]:
+        return self._leased(lambda: self._lease.wait(seconds))
+
+    def leave(self) -> Deferred[None]:
+        return self._leased(lambda: self._lease.leave(self._log.node))
+
+    def stand(self, present: Sequence[Present]) -> Deferred[None]:
+        return self._commits.write(lambda: self._whereabouts.stand(present))
+
+    def left(self, account: int, session: int) -> Deferred[None]:
+        return self._commits.write(lambda: self._whereabouts.left(account, session))
+
+    def reached(self, account: int, session: int, addresses: Sequence[str]) -> Deferred[None]:
+        return self._commits.write(lambda: self._whereabouts.reached(account, session, addresses))
+
+    def standing(self) -> Deferred[Standing]:
+        return self._read(self._read_whereabouts.standing)
+
+    def arrival(self, account: int) -> Deferred[tuple[Account, array[int]]]:
+        return self._read(lambda: self._read_whereabouts.arrival(account))
+
+    def log_since(self, number: int, limit: int) -> Deferred[Sequence[Happening]]:
+        return self._read(lambda: self._read_log.since(number, limit))
+
     def stop(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop())
 
@@ -111,12 +165,23 @@ class PostgresStore:
         # What PostgreSQL does not take now is not taken; what it takes is finished.
         self._transactions.stop()
         await self._commits.when_idle()
-        for worker, connection in ((self._writer, self._writing), (self._reader, self._reading)):
+        for worker, connection in (
+            (self._writer, self._writing),
+            (self._reader, self._reading),
+            (self._lessee, self._leasing),
+        ):
             await worker.run(connection.close)
             await worker.stop()
 
     def _transaction(self, work: Callable[[], list[Any]]) -> list[Any]:
         return self._transactions.run(work, self._tables.before_commit, self._tables.undone)
+
+    def _enter(self, name: str) -> int:
+        self._log.node = self._lease.enter(name)
+        return self._log.node
+
+    def _leased(self, work: Callable[[], T]) -> Deferred[T]:
+        return self._lessee.run(work).addErrback(_as_store_failure)
 
     def _read(self, work: Callable[[], T]) -> Deferred[T]:
         return self._reader.run(self._look, work).addErrback(_as_store_failure)

@@ -13,6 +13,7 @@ from pyroaring import BitMap
 
 from ....model import PeerId
 from ....wire.catalogue import Entry
+from ...cluster.interface import Happening
 from ...items import Item
 from ..interface import (
     NOWHERE,
@@ -32,7 +33,7 @@ from ..interface import (
 from ..packing import ITEM_COLUMNS, Catalogue, blobs, described, item_of, packed, position_of, unpacked
 from ..steps import Digested, check_session, check_step, meet, plan
 from .connection import Connection
-from .log import Happening, Log
+from .log import Log
 
 #: Catalogues kept in memory between transactions: a first list comes in hundreds of steps.
 _CACHED = 64
@@ -149,9 +150,11 @@ class Tables:
         )  # fmt: skip
 
     def unseen(self, since: float, limit: int) -> Sequence[Lapsed]:
+        # Whoever is online at another node may never have been seen by this one.
         rows = self._sql.rows(
-            "SELECT number, session FROM account JOIN catalogue ON account = number "
-            "WHERE seen < %s AND listings > 0 LIMIT %s",
+            "SELECT number, session FROM account JOIN catalogue ON catalogue.account = number "
+            "WHERE seen < %s AND listings > 0 AND NOT EXISTS (SELECT 1 FROM presence JOIN node "
+            "ON node.number = node AND NOT gone WHERE presence.account = catalogue.account) LIMIT %s",
             since, limit,
         )  # fmt: skip
         return [Lapsed(account, session) for account, session in rows]

@@ -1,0 +1,194 @@
+"""What happens at other nodes becomes visible here: the log, row by row, or all of it anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import define
+from pyroaring import BitMap
+
+from ...background import Background
+from ...errors import NapError
+from ...ops.events import Events
+from ..catalogues import Catalogues
+from ..presence import Online, Presence
+from ..store.interface import NOWHERE, Applied, Opened
+from .interface import Happening, Present, SharedStore
+
+#: Rows of the log read at once.
+PAGE = 200
+
+
+@define
+class _Remote:
+    """An account that is online at another node."""
+
+    online: Online
+    node: int
+
+
+class Follower:
+    """Keeps to the order of the log. Each row may come twice: what it says is compared with what is known.
+
+    :param is_mine: whether this process is, or was, the node of this number.
+    :param replaced: see `Cluster.start`.
+    """
+
+    def __init__(
+        self,
+        store: SharedStore,
+        catalogues: Catalogues,
+        presence: Presence,
+        events: Events,
+        background: Background,
+        is_mine: Callable[[int], bool],
+        replaced: Callable[[int, int], None],
+    ) -> None:
+        self._store = store
+        self._catalogues = catalogues
+        self._presence = presence
+        self._events = events
+        self._background = background
+        self._is_mine = is_mine
+        self._replaced = replaced
+        self._remote: dict[int, _Remote] = {}
+        #: The last change that is known here; `_stale`: everything has to be read.
+        self._at = 0
+        self._stale = True
+        self._asked = False
+        self._running = False
+
+    def wake(self) -> None:
+        """Something may have happened."""
+        self._asked = True
+        if not self._running:
+            self._running = True
+            self._background.start("following other nodes", self._follow())
+
+    def start_over(self) -> None:
+        """What is known may be wrong."""
+        self._stale = True
+        self.wake()
+
+    def here(self) -> Sequence[Online]:
+        """Accounts that are online at this node."""
+        return [online for online in self._presence.all() if not self._is_remote(online)]
+
+    async def _follow(self) -> None:
+        try:
+            while self._asked:
+                self._asked = False
+                try:
+                    await self._catch_up()
+                except NapError:
+                    # The store is away; whoever keeps the lease wakes us when it is back.
+                    return
+        finally:
+            self._running = False
+
+    async def _catch_up(self) -> None:
+        if self._stale:
+            await self._read_all()
+        while not self._stale:
+            try:
+                rows = await self._store.log_since(self._at, PAGE)
+            except LookupError as error:
+                self._events.emit("index.node_resync", error=str(error))
+                self.start_over()
+                return
+            if not rows:
+                return
+            for row in rows:
+                await self._take(row)
+                self._at = row.number
+
+    async def _read_all(self) -> None:
+        self._stale = False
+        try:
+            standing = await self._store.standing()
+            await self._compare(standing.present)
+        except BaseException:
+            self._stale = True
+            raise
+        self._at = standing.change
+
+    async def _compare(self, everybody: Sequence[Present]) -> None:
+        present = {one.account: one for one in everybody if not self._is_mine(one.node)}
+        for account, remote in list(self._remote.items()):
+            one = present.get(account)
+            if one is None or one.session != remote.online.session:
+                self._gone(account)
+        for one in present.values():
+            known = self._remote.get(one.account)
+            if known is not None and self._presence.get(one.account) is known.online:
+                await self._refresh(known, one)
+            else:
+                await self._came(one)
+
+    async def _refresh(self, remote: _Remote, one: Present) -> None:
+        remote.node = one.node
+        online = remote.online
+        _, share = await self._store.arrival(one.account)
+        held, known = BitMap(share), BitMap(online.items)
+        await self._publish(online, 0, (held - known).to_array(), (known - held).to_array())
+        if tuple(one.addresses) != online.addresses:
+            self._catalogues.reached(online, one.addresses)
+
+    async def _take(self, row: Happening) -> None:
+        if self._is_mine(row.node):
+            return
+        match row.kind:
+            case "up":
+                await self._came(Present(row.account, row.session, row.node, row.at, row.addresses))
+            case "node_down":
+                for account in [account for account, remote in self._remote.items() if remote.node == row.node]:
+                    self._gone(account)
+            case "swept":
+                self._catalogues.drop(row.withdrawn)
+            case _:
+                remote = self._remote.get(row.account)
+                if remote is not None and remote.online.session == row.session:
+                    await self._changed(remote.online, row)
+
+    async def _changed(self, online: Online, row: Happening) -> None:
+        match row.kind:
+            case "announce":
+                await self._publish(online, row.number, row.added, row.withdrawn)
+            case "reached":
+                self._catalogues.reached(online, row.addresses)
+            case _:
+                self._gone(row.account)
+
+    async def _came(self, one: Present) -> None:
+        self._replaced(one.account, one.session)
+        if self._is_known(one):
+            return
+        account, share = await self._store.arrival(one.account)
+        # It may have logged in here meanwhile.
+        if self._is_known(one):
+            return
+        online = await self._catalogues.connect(account, Opened(one.session, NOWHERE, share), one.since)
+        if self._presence.get(one.account) is online:
+            self._remote[one.account] = _Remote(online, one.node)
+            self._catalogues.reached(online, one.addresses)
+
+    def _is_known(self, one: Present) -> bool:
+        """Whether this session is online here already, or a later one is."""
+        known = self._presence.get(one.account)
+        if known is None or known.session < one.session:
+            return False
+        remote = self._remote.get(one.account)
+        if remote is not None and remote.online is known and known.session == one.session:
+            remote.node = one.node
+        return True
+
+    async def _publish(self, online: Online, change: int, added: Sequence[int], withdrawn: Sequence[int]) -> None:
+        items = await self._store.items(added) if len(added) else ()
+        self._catalogues.publish(online, Applied(change, NOWHERE, items, withdrawn))
+
+    def _gone(self, account: int) -> None:
+        self._catalogues.disconnect(self._remote.pop(account).online)
+
+    def _is_remote(self, online: Online) -> bool:
+        remote = self._remote.get(online.account.number)
+        return remote is not None and remote.online is online

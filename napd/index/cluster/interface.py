@@ -1,0 +1,171 @@
+"""What the parts of a process know of the others, and what a store that several share does for them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+
+from ...background import Background
+from ..catalogues import Catalogues
+from ..presence import Online, Presence
+from ..store.interface import NOWHERE, Account, IndexStore, Position
+
+#: Seconds for which a node is taken for alive after it said so, by the clock of PostgreSQL.
+LEASE_S = 15.0
+#: Seconds between two renewals.
+RENEW_S = 5.0
+#: Seconds without a renewal, by its own clock, after which a node takes no logins and writes nothing.
+CUT_OFF_S = LEASE_S * 2 / 3
+
+Kind = Literal["announce", "up", "down", "reached", "node_down", "swept"]
+
+
+def _none() -> array[int]:
+    return array("I")
+
+
+@define
+class Happening:
+    """One row of the log that all nodes follow.
+
+    :ivar node: where it happened; of `node_down`, which one is gone. 0: none.
+    :ivar at: of `up`, since when the account is online, in seconds since 1970.
+    :ivar added: and `withdrawn` are item ids.
+    :ivar number: in the order of commits, from 1; given when the transaction ends.
+    """
+
+    kind: Kind
+    node: int = 0
+    account: int = 0
+    session: int = 0
+    at: float = 0.0
+    position: Position = NOWHERE
+    added: array[int] = field(factory=_none)
+    withdrawn: array[int] = field(factory=_none)
+    addresses: Sequence[str] = ()
+    number: int = 0
+
+
+@frozen
+class Present:
+    """An account that is online at a node.
+
+    :param since: seconds since 1970.
+    """
+
+    account: int
+    session: int
+    node: int
+    since: float
+    addresses: Sequence[str]
+
+
+@frozen
+class Standing:
+    """Who is online at all nodes, as of this change."""
+
+    change: int
+    present: Sequence[Present]
+
+
+class SharedStore(IndexStore, Protocol):
+    """A store that several processes write. While it is away, writes wait, and everything else fails at once."""
+
+    def write_while(self, holds: Callable[[], bool]) -> None:
+        """Writes wait while this is false. Called on any thread."""
+
+    def enter(self, name: str) -> Deferred[int]:
+        """Become a node, with a lease of `LEASE_S`: its number. Sessions that are opened from now on are there."""
+
+    def renew(self) -> Deferred[bool]:
+        """False: the node has been found dead, and is nobody any more."""
+
+    def judge(self) -> Deferred[Sequence[int]]:
+        """Find nodes dead whose lease is over, unless the database itself has been back for less than a lease."""
+
+    def wait(self, seconds: float) -> Deferred[bool]:
+        """Until something happens, or so long: whether it did."""
+
+    def leave(self) -> Deferred[None]:
+        """The node ends in good order."""
+
+    def stand(self, present: Sequence[Present]) -> Deferred[None]:
+        """These accounts are online at this node, as far as their sessions are still the newest."""
+
+    def left(self, account: int, session: int) -> Deferred[None]:
+        """The session is over."""
+
+    def reached(self, account: int, session: int, addresses: Sequence[str]) -> Deferred[None]:
+        """These addresses of the account are proven."""
+
+    def standing(self) -> Deferred[Standing]: ...
+
+    def arrival(self, account: int) -> Deferred[tuple[Account, array[int]]]:
+        """The account, and ids of the items that it holds now."""
+
+    def log_since(self, number: int, limit: int) -> Deferred[Sequence[Happening]]:
+        """What happened after this, oldest first.
+
+        :raises LookupError: the log does not reach back to it, or has never come so far.
+        """
+
+
+class Cluster(Protocol):
+    """What sessions tell the other nodes, if there are any.
+
+    :ivar node: this process's number; it may be another after a while without the store.
+    """
+
+    @property
+    def node(self) -> int: ...
+
+    def start(self, background: Background, name: str, replaced: Callable[[int, int], None]) -> None:
+        """:param replaced: an account (by number) has a later session elsewhere: an earlier one here has to go."""
+
+    def may_admit(self) -> bool:
+        """Whether logins are taken."""
+
+    def arrived(self, online: Online, node: int) -> None:
+        """A session that was opened while this process was that node is online."""
+
+    def left(self, account: int, session: int) -> None: ...
+
+    def reached(self, online: Online, addresses: Sequence[str]) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Alone:
+    """A `Cluster` of one."""
+
+    node = 0
+
+    def start(self, background: Background, name: str, replaced: Callable[[int, int], None]) -> None:
+        """Nobody else is there to be heard of."""
+
+    def may_admit(self) -> bool:
+        return True
+
+    def arrived(self, online: Online, node: int) -> None:
+        """Everybody who could know does."""
+
+    def left(self, account: int, session: int) -> None:
+        """Likewise."""
+
+    def reached(self, online: Online, addresses: Sequence[str]) -> None:
+        """Likewise."""
+
+    async def stop(self) -> None:
+        """Nothing was begun."""
+
+
+#: Makes the cluster of a process from what is derived from its store.
+Join = Callable[[Catalogues, Presence], Cluster]
+
+
+def alone(catalogues: Catalogues, presence: Presence) -> Cluster:
+    return Alone()

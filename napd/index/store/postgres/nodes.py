@@ -1,0 +1,128 @@
+"""PostgreSQL's side of nodes and of who is online where: SQL, and nothing else."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+from ....model import PeerId
+from ...cluster.interface import LEASE_S, Happening, Present, Standing
+from ..interface import Account
+from ..packing import unpacked
+from .connection import Connection
+from .log import Log
+
+
+class Lease:
+    """On a connection and a thread of its own, so that no large write holds up a renewal.
+
+    Times are PostgreSQL's: `clock_timestamp`, which goes on within a transaction.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._sql = connection
+        self._log = Log(connection)
+
+    def enter(self, name: str) -> int:
+        return int(
+            self._sql.one(
+                "INSERT INTO node (name, until) VALUES (%s, clock_timestamp() + make_interval(secs => %s)) "
+                "RETURNING number",
+                name, LEASE_S,
+            )
+        )  # fmt: skip
+
+    def renew(self, node: int) -> bool:
+        renewed = self._sql.one(
+            "UPDATE node SET until = clock_timestamp() + make_interval(secs => %s) "
+            "WHERE number = %s AND NOT gone RETURNING number",
+            LEASE_S, node,
+        )  # fmt: skip
+        return renewed is not None
+
+    def judge(self) -> Sequence[int]:
+        """A lease that ran out while PostgreSQL itself was away says nothing: a whole one has to pass first."""
+        over = self._sql.one(
+            "SELECT EXISTS (SELECT 1 FROM node WHERE NOT gone AND until < clock_timestamp()) "
+            "AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => %s)",
+            LEASE_S,
+        )
+        if not over:
+            return ()
+        with self._sql.sql.transaction():
+            found = self._sql.rows(
+                "UPDATE node SET gone = true WHERE NOT gone AND until < clock_timestamp() RETURNING number"
+            )
+            dead = [node for (node,) in found]
+            self._end(dead)
+        return dead
+
+    def leave(self, node: int) -> None:
+        with self._sql.sql.transaction():
+            self._sql.do("UPDATE node SET gone = true WHERE number = %s", node)
+            self._end([node])
+
+    def wait(self, seconds: float) -> bool:
+        return any(True for _ in self._sql.sql.notifies(timeout=seconds, stop_after=1))
+
+    def _end(self, nodes: Sequence[int]) -> None:
+        """What they say of who is online counts no more (`standing`)."""
+        try:
+            for node in nodes:
+                self._log.add(Happening("node_down", node))
+            self._log.write()
+        finally:
+            self._log.drop()
+
+
+class Whereabouts:
+    """Who is online: written with the other writes of this process, in their order."""
+
+    def __init__(self, connection: Connection, log: Log) -> None:
+        self._sql = connection
+        self._log = log
+
+    def stand(self, present: Sequence[Present]) -> None:
+        # In one order everywhere, so that two nodes cannot wait for each other.
+        rows = self._sql.rows(
+            "SELECT number, session FROM account WHERE number = ANY(%s) ORDER BY number FOR UPDATE",
+            [one.account for one in present],
+        )
+        newest = dict(rows)
+        for one in present:
+            if newest.get(one.account) == one.session:
+                self._log.up(one.account, one.session, one.since, one.addresses)
+
+    def left(self, account: int, session: int) -> None:
+        gone = self._sql.one(
+            "DELETE FROM presence WHERE account = %s AND session = %s RETURNING account", account, session
+        )  # fmt: skip
+        if gone is not None:
+            self._log.add(Happening("down", self._log.node, account, session))
+
+    def reached(self, account: int, session: int, addresses: Sequence[str]) -> None:
+        known = self._sql.one(
+            "UPDATE presence SET addresses = %s WHERE account = %s AND session = %s RETURNING account",
+            list(addresses), account, session,
+        )  # fmt: skip
+        if known is not None:
+            self._log.add(Happening("reached", self._log.node, account, session, addresses=addresses))
+
+    # --- Reading ---------------------------------------------------------------------------------
+
+    def standing(self) -> Standing:
+        """One statement, so that both are of one moment."""
+        rows = self._sql.rows(
+            "SELECT change, account, session, node, since, addresses FROM clock LEFT JOIN "
+            "(presence JOIN node ON number = node AND NOT gone) ON true"
+        )
+        present = [Present(*row) for _, *row in rows if row[0] is not None]
+        return Standing(rows[0][0], present)
+
+    def arrival(self, account: int) -> tuple[Account, array[int]]:
+        [(number, account_id, user, key, share)] = self._sql.rows(
+            "SELECT number, id, name, key, coalesce(share, '') FROM account LEFT JOIN catalogue ON account = number "
+            "WHERE number = %s",
+            account,
+        )
+        return Account(number, account_id, user, PeerId(key)), unpacked(share)
