@@ -160,11 +160,11 @@ class Follower:
                 self._gone(row.account)
 
     async def _came(self, one: Present) -> None:
-        self._replaced(one.account, one.session)
         if self._is_known(one):
             return
         account, share = await self._store.arrival(one.account)
-        # It may have logged in here meanwhile.
+        # Of those who logged in here meanwhile, too.
+        self._replaced(one.account, one.session)
         if self._is_known(one):
             return
         online = await self._catalogues.connect(account, Opened(one.session, NOWHERE, share), one.since)
