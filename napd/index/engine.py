@@ -13,7 +13,7 @@ from .claims import Among, found, shown
 from .filters import Filters
 from .items import Asker, Item
 from .order import Cursor, Place, name_key, source_points, text_points, write_cursor
-from .postings import Matching, Postings
+from .postings import Postings
 from .presence import Presence
 from .query import Piece, Query
 from .search import Page, Wanted
@@ -157,22 +157,20 @@ class MemoryEngine:
 
     # --- Which items match -----------------------------------------------------------------------
 
-    def _matches(self, wanted: Wanted, asker: Asker) -> Matching:
+    def _matches(self, wanted: Wanted, asker: Asker) -> BitMap:
         """Items online that the asker may see, and whose terms and attributes fit as far as bitmaps tell."""
-        visible = self._visible(wanted.query, asker)
-        found, cut = visible, False
-        for part in self._parts(wanted.query, visible):
-            found = found & part.items
-            cut = cut or part.cut
+        found = self._visible(wanted.query, asker)
+        for part in self._parts(wanted.query):
+            found = found & part
             if not found:
-                return Matching(found, cut)
+                return found
         own = self._presence.get(asker.number)
         if own is not None:
             found = found - own.items
         for piece in wanted.query.excluded:
             if piece.decided:
-                found = found - self._having(piece, visible).items
-        return Matching(self._filters.narrow(found, wanted.query.attributes), cut)
+                found = found - self._having(piece)
+        return self._filters.narrow(found, wanted.query.attributes)
 
     def _visible(self, query: Query, asker: Asker) -> BitMap:
         """Items that the asker is offered now, by anybody or by the users that are asked for. Not to be changed."""
@@ -186,25 +184,23 @@ class MemoryEngine:
             found = found & BitMap.union(BitMap(), *(online.items for online in named if online is not None))
         return found
 
-    def _parts(self, query: Query, visible: BitMap) -> Iterator[Matching]:
+    def _parts(self, query: Query) -> Iterator[BitMap]:
         """What each wanted piece leaves: rare terms first, then common ones, then prefixes, which cost more."""
         needed = [choice.pieces[0] for choice in query.wanted if len(choice.pieces) == 1]
         terms = {term for piece in needed for term in piece.terms}
-        for having in sorted((self._postings.having(term) for term in terms), key=len):
-            yield Matching(having)
+        yield from sorted((self._postings.having(term) for term in terms), key=len)
         for choice in query.wanted:
             if len(choice.pieces) > 1:
-                found = [self._having(piece, visible) for piece in choice.pieces]
-                yield Matching(BitMap.union(*(one.items for one in found)), any(one.cut for one in found))
+                yield BitMap.union(*(self._having(piece) for piece in choice.pieces))
         for prefix in {piece.prefix for piece in needed if piece.prefix is not None}:
-            yield self._postings.beginning(prefix, visible)
+            yield self._postings.beginning(prefix)
 
-    def _having(self, piece: Piece, visible: BitMap) -> Matching:
+    def _having(self, piece: Piece) -> BitMap:
         """Items that have all the terms of a piece."""
-        having = [Matching(self._postings.having(term)) for term in piece.terms]
+        having = [self._postings.having(term) for term in piece.terms]
         if piece.prefix is not None:
-            having.append(self._postings.beginning(piece.prefix, visible))
-        return Matching(BitMap.intersection(*(one.items for one in having)), any(one.cut for one in having))
+            having.append(self._postings.beginning(piece.prefix))
+        return BitMap.intersection(*having)
 
     # --- Which contents they make ----------------------------------------------------------------
 
@@ -212,8 +208,8 @@ class MemoryEngine:
         """Places of the matching contents, band by band from the top, until there are enough or too many."""
         matches = self._matches(wanted, asker)
         judge = _Judge(self._table, self._presence, wanted, asker)
-        placed = _Placed({}, matches.cut, Among(matches.items, judge.fits))
-        left, budget, on_page = matches.items, self._max_examined, 0
+        placed = _Placed({}, False, Among(matches, judge.fits))
+        left, budget, on_page = matches, self._max_examined, 0
         for group in self._groups(left):
             for number in judge.examine(islice(group, max(0, budget))):
                 place = judge.place(number, placed.among)

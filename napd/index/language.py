@@ -61,7 +61,7 @@ def understand(typed: str, attributes: Attributes = ANY, users: tuple[str, ...] 
     for found in _TYPED.finditer(typed.translate(_SIGNS)):
         reading.take(found)
     query = reading.query(attributes, users)
-    if not (query.wanted or query.attributes.wants() or query.users is not None or query.impossible):
+    if not (query.wanted or query.attributes.wants() or query.users is not None or reading.asks):
         leaves_out = bool(query.excluded) or query.attributes.anything()
         raise Misuse(_nothing_wanted(typed, leaves_out), "Type at least one word to search for")
     return query
@@ -80,6 +80,8 @@ class _Reading:
     _users: list[str] = field(factory=list)
     _measured: Attributes = ANY
     _impossible: str | None = None
+    #: A filter was typed, be it one that any file passes.
+    asks: bool = False
 
     def take(self, found: re.Match[str]) -> None:
         """The next word, phrase or filter."""
@@ -87,9 +89,11 @@ class _Reading:
         values = [value for value in (found["values"] or "").lower().split(",") if value.strip(".@")]
         if found["measure"]:
             self._parts.append(_Mark.OTHER)
+            self.asks = True
             self._measure(found["measure"].lower(), found["relation"], found["amount"], excluded)
         elif values:
             self._parts.append(_Mark.OTHER)
+            self.asks = self.asks or not excluded
             self._filter(found["filter"].lower(), values, excluded)
         elif found["word"] == "OR" and not excluded:
             self._parts.append(_Mark.OR)

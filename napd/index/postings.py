@@ -5,22 +5,25 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator
-from heapq import heappush, heappushpop
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
-from attrs import frozen
 from msgspec import Struct
 from pyroaring import BitMap
 
-#: Terms that one prefix may stand for; of more, those in the most names.
-MAX_PREFIX_TERMS = 2_000
+#: Terms that begin alike, from which on what they are in is kept: it takes milliseconds to put together.
+MIN_KEPT = 500
+#: Items that are kept so, of all beginnings together: some 50 MB at most.
+MAX_KEPT = 16 << 20
 #: New terms are sorted into a short list, which goes into the long one when it has so many.
 RECENT = 4_096
 #: Items of a term up to which 4 bytes for each are less than a bitmap takes, at some millions of items.
 MAX_SMALL = 1_024
 
 _ID_BYTES = 4
+#: Comes after every character that a term may have.
+_LAST = "\U0010ffff"
 #: The ids of a term's items, sorted; as `array("I")` has them if they are few.
 Having = bytes | BitMap
 
@@ -32,20 +35,13 @@ class _Piece(Struct, array_like=True):
     having: list[tuple[bool, bytes]]
 
 
-@frozen
-class Matching:
-    """Items; `cut` says that there may be more."""
-
-    items: BitMap
-    cut: bool = False
-
-
 class Postings:
     """What items a term is in."""
 
     def __init__(self) -> None:
         self._items: dict[str, Having] = {}
         self._terms = _SortedTerms()
+        self._beginnings = _Beginnings()
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """All of it, some `size` bytes at a time. Terms that come meanwhile may be left out."""
@@ -74,7 +70,7 @@ class Postings:
         postings._terms = _SortedTerms(postings._items)
         return postings
 
-    def add(self, item: int, terms: Iterable[str]) -> None:
+    def add(self, item: int, terms: Collection[str]) -> None:
         raw = item.to_bytes(_ID_BYTES, sys.byteorder)
         for term in terms:
             having = self._items.get(term)
@@ -85,6 +81,7 @@ class Postings:
                 having.add(item)
             else:
                 self._items[term] = _added(having, item, raw)
+        self._beginnings.add(item, terms)
 
     def remove(self, item: int, terms: Iterable[str]) -> None:
         for term in terms:
@@ -104,39 +101,17 @@ class Postings:
         having = self._items.get(term, b"")
         return having if isinstance(having, BitMap) else BitMap(array("I", having))
 
-    def beginning(self, prefix: str, among: BitMap) -> Matching:
-        """Items with a term that begins so. Where that is too many terms, items `among` these decide which are left."""
-        terms: Collection[str] = list(self._terms.beginning(prefix))
-        cut = False
-        if len(terms) > MAX_PREFIX_TERMS:
-            terms, cut = self._most_used(terms, among)
-        having = [self._items[term] for term in terms]
-        few = BitMap(array("I", b"".join(ids for ids in having if isinstance(ids, bytes))))
-        return Matching(BitMap.union(few, *(ids for ids in having if isinstance(ids, BitMap))), cut)
-
-    def _most_used(self, terms: Iterable[str], among: BitMap) -> tuple[Collection[str], bool]:
-        """As many terms as a prefix may stand for, those of most items among these; whether there are more of them.
-
-        Terms of many items come first, so that those of few need not be looked at when there are enough better ones.
-        """
-        best: list[tuple[int, str]] = []
-        cut = False
-        for most, term in sorted(((self._count(term), term) for term in terms), reverse=True):
-            if cut and most < best[0][0]:
-                break
-            count = self.having(term).intersection_cardinality(among)
-            if not count:
-                continue
-            if len(best) < MAX_PREFIX_TERMS:
-                heappush(best, (count, term))
-            else:
-                heappushpop(best, (count, term))
-                cut = True
-        return [term for _, term in best], cut
-
-    def _count(self, term: str) -> int:
-        having = self._items[term]
-        return len(having) if isinstance(having, BitMap) else len(having) // _ID_BYTES
+    def beginning(self, prefix: str) -> BitMap:
+        """Items with a term that begins so. Not to be changed. Those that are gone from the store may be among them."""
+        found = self._beginnings.get(prefix)
+        if found is None:
+            terms = self._terms.beginning(prefix)
+            having = [self._items[term] for term in terms]
+            few = BitMap(array("I", b"".join([ids for ids in having if isinstance(ids, bytes)])))
+            found = BitMap.union(few, *(ids for ids in having if isinstance(ids, BitMap)))
+            if len(terms) >= MIN_KEPT:
+                self._beginnings.keep(prefix, found)
+        return found
 
     def __len__(self) -> int:
         return len(self._items)
@@ -163,6 +138,44 @@ def _removed(having: bytes, item: int) -> bytes:
     return having[: at * _ID_BYTES] + having[(at + 1) * _ID_BYTES :] if at < len(ids) and ids[at] == item else having
 
 
+class _Beginnings:
+    """What items the terms are in that begin alike, for those beginnings that were looked up last.
+
+    New items go in at once. One that is gone stays in: nobody offers it, and its number is never given again.
+    """
+
+    def __init__(self) -> None:
+        self._items: OrderedDict[str, BitMap] = OrderedDict()
+        self._lengths: Counter[int] = Counter()
+        self._kept = 0
+
+    def get(self, prefix: str) -> BitMap | None:
+        items = self._items.get(prefix)
+        if items is not None:
+            self._items.move_to_end(prefix)
+        return items
+
+    def keep(self, prefix: str, items: BitMap) -> None:
+        self._items[prefix] = items
+        self._lengths[len(prefix)] += 1
+        self._kept += len(items)
+        while self._kept > MAX_KEPT:
+            oldest, had = self._items.popitem(last=False)
+            self._lengths[len(oldest)] -= 1
+            self._kept -= len(had)
+
+    def add(self, item: int, terms: Iterable[str]) -> None:
+        if not self._items:
+            return
+        for length, used in self._lengths.items():
+            if used:
+                for term in terms:
+                    items = self._items.get(term[:length])
+                    if items is not None and item not in items:
+                        items.add(item)
+                        self._kept += 1
+
+
 class _SortedTerms:
     """All terms in order, in two lists, so that a new one moves thousands and not millions."""
 
@@ -184,13 +197,13 @@ class _SortedTerms:
         if len(self._gone) >= RECENT:
             self._merge()
 
-    def beginning(self, prefix: str) -> Iterator[str]:
-        for terms in (self._all, self._recent):
-            at = bisect_left(terms, prefix)
-            while at < len(terms) and terms[at].startswith(prefix):
-                if terms[at] not in self._gone:
-                    yield terms[at]
-                at += 1
+    def beginning(self, prefix: str) -> Sequence[str]:
+        return [
+            term
+            for terms in (self._all, self._recent)
+            for term in terms[bisect_left(terms, prefix) : bisect_left(terms, prefix + _LAST)]
+            if term not in self._gone
+        ]
 
     def _merge(self) -> None:
         self._all = sorted([term for term in (*self._all, *self._recent) if term not in self._gone])

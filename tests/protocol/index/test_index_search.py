@@ -218,6 +218,7 @@ def test_filters_alone_are_a_search(index: IndexScript, asker: PeerScript) -> No
     index.online("ann", entry("a/song.mp3", size=50), entry("a/text.txt", size=5))
     for query, options in (("type:audio", {}), ("", {"ext": ("mp3",)}), ("size>10", {}), ("user:ann -ext:txt", {})):
         assert asker.found(query, **options) == ["song.mp3"]
+    assert asker.found("size>=0", sort="size") == ["song.mp3", "text.txt"]
 
 
 def test_a_page_with_long_names_comes_in_several_lines(index: IndexScript, asker: PeerScript) -> None:

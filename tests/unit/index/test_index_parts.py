@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyroaring import BitMap
 from twisted.internet.task import Clock
 
 from napd.errors import Misuse
@@ -77,47 +76,51 @@ def test_postings_find_by_term_and_by_prefix(changes: list[tuple[bool, int, list
         for term, items in expected.items():
             assert set(found.having(term)) == items
         beginning = {item for term, items in expected.items() if term.startswith(prefix) for item in items}
-        assert set(found.beginning(prefix, BitMap(range(6))).items) == beginning
+        assert set(found.beginning(prefix)) == beginning
     finally:
         postings.RECENT, postings.MAX_SMALL = recent, most
 
 
-def test_a_prefix_of_very_many_terms_takes_the_most_used_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postings, "MAX_PREFIX_TERMS", 2)
-    found = Postings()
-    for item in range(10):
-        found.add(item, ["aa", f"ab{item}"])
-    beginning = found.beginning("a", BitMap(range(10)))
-    assert beginning.cut
-    assert BitMap(range(10)) == beginning.items
-    assert not found.beginning("aa", BitMap(range(10))).cut
-    # Terms that nobody may see decide nothing.
-    assert not found.beginning("a", BitMap([3])).cut
-    assert 3 in found.beginning("a", BitMap([3])).items
-
-
 @given(
-    st.dictionaries(st.text("ab", min_size=1, max_size=4), st.sets(st.integers(0, 20), min_size=1), max_size=30),
-    st.sets(st.integers(0, 20)),
+    st.lists(
+        st.lists(st.text("ab", min_size=1, max_size=4), max_size=4) | st.integers(0, 9) | st.text("ab", min_size=1)
+    ),
+    st.integers(0, 12),
 )
-def test_a_prefix_takes_the_terms_that_are_in_the_most_names_that_count(
-    names: dict[str, set[int]], among: set[int]
+def test_what_is_kept_of_beginnings_is_what_a_look_at_all_terms_finds(
+    changes: list[list[str] | int | str], most: int
 ) -> None:
-    found = Postings()
-    for term, items in names.items():
-        for item in items:
-            found.add(item, [term])
-    most, postings.MAX_PREFIX_TERMS = postings.MAX_PREFIX_TERMS, 3
+    """A list is the next item's terms, a number an item that goes, a text a beginning that is looked up."""
+    found, names = Postings(), dict[int, list[str]]()
+    kept = postings.MIN_KEPT, postings.MAX_KEPT
+    postings.MIN_KEPT, postings.MAX_KEPT = 1, most
     try:
-        beginning = found.beginning("a", BitMap(among))
+        for number, change in enumerate(changes):
+            if isinstance(change, list):
+                names[number] = change
+                found.add(number, change)
+            elif isinstance(change, int):
+                found.remove(change, names.pop(change, []))
+            else:
+                expected = {item for item, terms in names.items() if any(term.startswith(change) for term in terms)}
+                # One that is gone may be there still: nobody offers it.
+                assert set(found.beginning(change)) & set(names) == expected
     finally:
-        postings.MAX_PREFIX_TERMS = most
-    counts = sorted(((len(items & among), term) for term, items in names.items() if term[0] == "a"), reverse=True)
-    if len(counts) > 3:
-        counting = [(count, term) for count, term in counts if count]
-        assert beginning.cut is (len(counting) > 3)
-        counts = counting[:3]
-    assert set(beginning.items) == {item for _, term in counts for item in names[term]}
+        postings.MIN_KEPT, postings.MAX_KEPT = kept
+
+
+def test_of_what_is_kept_of_beginnings_the_longest_unused_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postings, "MIN_KEPT", 2)
+    monkeypatch.setattr(postings, "MAX_KEPT", 5)
+    found = Postings()
+    for item in range(2):
+        found.add(item, [f"a{item}", f"b{item}", f"c{item}"])
+    a, b = found.beginning("a"), found.beginning("b")
+    assert found.beginning("a") is a
+    found.beginning("c")
+    assert found.beginning("a") is a
+    assert found.beginning("b") is not b
+    assert found.beginning("a0") is not found.beginning("a0"), "of few terms nothing is kept"
 
 
 def test_an_allowance_is_so_many_at_once_and_so_many_in_the_long_run() -> None:

@@ -216,7 +216,9 @@ def test_what_is_typed_may_contradict_an_option(
     assert reason in str(understand(typed, attributes, users).impossible)
 
 
-@pytest.mark.parametrize("typed", ["sun OR moon -sun", "moon -mo", "moo* -moon", "moon ext:xyz", "size>=1k size<=1k"])
+@pytest.mark.parametrize(
+    "typed", ["sun OR moon -sun", "moon -mo", "moo* -moon", "moon ext:xyz", "size>=1k size<=1k", "size>=0"]
+)
 def test_what_may_match_is_not_refused(typed: str) -> None:
     assert understand(typed).impossible is None
 
