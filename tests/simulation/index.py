@@ -96,7 +96,9 @@ class SimIndex:
         self.doorway = Doorway(self.services, Door(self.services))
         services = self.services
         self.background.start("load", services.catalogues.load())
-        housekeeping = Housekeeping(process, self._now, store, services.presence, services.catalogues)
+        housekeeping = Housekeeping(
+            process, self._now, store, services.presence, services.catalogues, services.retention
+        )
         self.background.start("housekeeping", housekeeping.run())
         self.network.listen(process, self.host, PORT, self.identity, {wire.ALPN: self._visited})
         self.serving = True
