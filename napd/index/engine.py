@@ -54,18 +54,20 @@ class _Judge:
 
     def examine(self, items: Iterable[int]) -> Collection[int]:
         """Contents of those items that do match."""
-        row_of, points, query = self._table.row, self._points, self._wanted.query
+        row_of, text_of, content_of = self._table.row, self._table.text, self._table.content.one
+        points, query = self._points, self._wanted.query
         by_words = self._wanted.sort == "best"
+        looks = self._choosy or bool(self._needed)
         contents: set[int] = set()
         for item in items:
-            row = row_of(item)
-            if not self.fits(row):
+            if looks and not self.fits(row_of(item)):
                 continue
-            contents.add(row.content)
+            content = content_of[item]
+            contents.add(content)
             if by_words:
-                worth = text_points(query, row.text)
-                if worth > points.get(row.content, -1):
-                    points[row.content] = worth
+                worth = text_points(query, text_of(item))
+                if worth > points.get(content, -1):
+                    points[content] = worth
         return contents
 
     def fits(self, row: Row) -> bool:

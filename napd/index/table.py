@@ -26,12 +26,16 @@ from .words import searchable, searchable_text
 
 #: Rows kept for the next who look at the same items: some 15 MB.
 _MAX_ROWS = 20_000
+#: Likewise texts that items are found by: some 10 MB.
+_MAX_TEXTS = 50_000
 #: Steps of all lists at once, after which those that are left are walked one by one.
 _MAX_STEPS = 16
 
 _NO_MEDIA = Media()
 #: Duration in seconds, bitrate in kbit/s, width, height, after the name of an item that has any; -1 is not known.
 _MEDIA = Struct("<diii")
+#: No name has it.
+_MEDIA_FOLLOWS = b"\0"
 
 
 @frozen
@@ -77,6 +81,7 @@ class ItemTable:
         #: How many times an item came or went.
         self.changes = 0
         self._rows: dict[int, Row] = {}
+        self._found_by: dict[int, str] = {}
         self._size = 0
 
     def become(self, other: ItemTable) -> None:
@@ -127,6 +132,7 @@ class ItemTable:
         for item in gone:
             yield item, self.row(item)
             self._rows.pop(item, None)
+            self._found_by.pop(item, None)
             self.texts.drop(item)
             self.folders.drop(self.folder.one[item])
             self.restricted.discard(item)
@@ -171,6 +177,18 @@ class ItemTable:
                 audience=self.audiences.get(item),
             )
         return row
+
+    def text(self, item: int) -> str:
+        """What a known item is found by, without the rest of its row."""
+        text = self._found_by.get(item)
+        if text is None:
+            if len(self._found_by) >= _MAX_TEXTS:
+                self._found_by.clear()
+            raw = self.texts.get(item)
+            at = raw.find(_MEDIA_FOLLOWS)
+            name = raw.decode() if at < 0 else raw[:at].decode()
+            text = self._found_by[item] = searchable_text(self.folders.get(self.folder.one[item]), name)
+        return text
 
     def get(self, item: int) -> Row | None:
         return self.row(item) if self.knows(item) else None
@@ -235,12 +253,12 @@ def _text_of(name: str, media: Media) -> bytes:
     if media == _NO_MEDIA:
         return name.encode()
     figures = (media.duration_s, media.bitrate_kbps, media.width, media.height)
-    return name.encode() + b"\0" + _MEDIA.pack(*(-1 if figure is None else figure for figure in figures))
+    return name.encode() + _MEDIA_FOLLOWS + _MEDIA.pack(*(-1 if figure is None else figure for figure in figures))
 
 
 def _name_and_media(text: bytearray) -> tuple[str, Media | None]:
     """A name has no NUL in it."""
-    at = text.find(b"\0")
+    at = text.find(_MEDIA_FOLLOWS)
     if at < 0:
         return text.decode(), None
     figures = _MEDIA.unpack_from(text, at + 1)

@@ -31,6 +31,7 @@ small = st.integers(1, 12)
 def little(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Bounds that are met all the time."""
     monkeypatch.setattr(table_module, "_MAX_ROWS", 2)
+    monkeypatch.setattr(table_module, "_MAX_TEXTS", 2)
     monkeypatch.setattr(table_module, "_MAX_STEPS", 2)
     monkeypatch.setattr(folders_module, "_MAX_RECENT", 2)
     monkeypatch.setattr(contents_module, "_FIRST", 4)
@@ -174,7 +175,7 @@ def same_as(table: ItemTable, number: int, item: Item) -> None:
     assert (row.content, row.name, row.folder, row.size) == (item.content, entry.name, entry.folder, entry.size)
     assert row.media == (None if entry.media == Media() else entry.media)
     assert row.audience == (None if EVERYONE in entry.audience else entry.audience)
-    assert row.text == searchable(entry.folder, entry.name).text
+    assert row.text == table.text(number) == searchable(entry.folder, entry.name).text
 
 
 @given(st.text(min_size=1).filter(lambda text: "\0" not in text), st.text(min_size=1))
