@@ -6,12 +6,14 @@ and count only for those who may see them.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Iterable
 
 import numpy as np
 from attrs import define, field
 from pyroaring import BitMap
 
+from .absent import Absent, Absentees
 from .bands import Bands, falls, rises
 from .columns import Column, Ids, bitmap, distinct, ids_in
 from .holders import Holders
@@ -21,8 +23,6 @@ from .store.interface import Account
 from .swarms import Swarms
 from .table import ItemTable, Row
 
-#: Holdings of accounts that have left which are kept linked, so that they are back at once: 12 bytes each.
-MAX_ABSENT = 10_000_000
 #: Contents whose items may be in a wrong band before that is put right, if nobody searches: a millisecond's work.
 MAX_STALE = 10_000
 #: Contents of which is remembered what they are called.
@@ -59,10 +59,9 @@ class Presence:
         self._sources = Column(np.uint32)
         self._contents = 0
         self._holders = Holders()
-        #: Accounts whose places among the holders are of now; those that left, with the contents that they are at.
+        #: Accounts that are linked as holders of what they offer now, and those that left.
         self._offering: set[int] = set()
-        self._absent: dict[int, Ids] = {}
-        self._absent_holdings = 0
+        self._absent = Absentees(self._holders)
         #: Content → restricted items of it that somebody holds; such an item → accounts; audience member → items.
         self._restricted = Multimap()
         self._restricted_holders = Multimap()
@@ -100,9 +99,14 @@ class Presence:
 
     def add(self, online: Online, items: Iterable[int]) -> Ids:
         """Contents whose holders may have changed, sorted."""
-        added = BitMap(items) - online.items
-        restricted = added & self._table.restricted
-        changed = self._add_public(online, ids_in(added - restricted))
+        absent = None if online.items else self._absent.take(online.account.number, items)
+        if absent is not None:
+            added, restricted = BitMap(absent.items), _NOTHING
+            changed = self._come_back(online, absent)
+        else:
+            added = BitMap(items) - online.items
+            restricted = added & self._table.restricted
+            changed = self._add_public(online, ids_in(added - restricted))
         online.items |= added
         if self.swarms:
             self.swarms.offered(self.swarms.watched.among(changed, self._table))
@@ -137,21 +141,31 @@ class Presence:
         if not len(items):
             return items
         self._reach()
-        contents = self._table.content.all[items]
-        changed = distinct(contents)
-        sources, offers = self._sources.all, self._offers.all
+        changed = distinct(self._table.content.all[items])
         gained = self._not_offered(online, changed)
-        before = sources[gained]
-        sources[gained] = before + 1
-        offered = offers[items]
-        offers[items] = offered + 1
-        is_new = offered == 0
-        self.everyone.update(bitmap(items[is_new]))
-        self._unsettle(gained[rises(before)], contents[is_new])
-        self._contents += int(np.count_nonzero(before == 0))
+        self._offer(items, gained)
         self._link(online.account.number, gained)
         self._note(online, changed, len(items), int(self._table.size.all[items].sum()))
         return changed
+
+    def _come_back(self, online: Online, absent: Absent) -> Ids:
+        """With the same items as before: all that is to be known of them is known."""
+        self._reach()
+        self._offering.add(online.account.number)
+        self._offer(np.frombuffer(absent.items, np.uint32), absent.contents)
+        self._note(online, absent.contents, len(absent.items), absent.bytes)
+        return absent.contents
+
+    def _offer(self, items: Ids, gained: Ids) -> None:
+        """One more account offers these items, and of these contents its first."""
+        before = self._sources.all[gained]
+        self._sources.all[gained] = before + 1
+        offered = self._offers.all[items]
+        self._offers.all[items] = offered + 1
+        new = items[offered == 0]
+        self.everyone.update(bitmap(new))
+        self._unsettle(gained[rises(before)], self._table.content.all[new])
+        self._contents += int(np.count_nonzero(before == 0))
 
     def _remove_public(self, online: Online, items: Ids, *, withdrawn: bool) -> Ids:
         """:param items: sorted, no longer among the account's."""
@@ -160,19 +174,21 @@ class Presence:
         self._reach()
         contents = self._table.content.all[items]
         changed = distinct(contents)
-        sources, offers = self._sources.all, self._offers.all
         lost = self._not_offered(online, changed)
-        before = sources[lost]
-        sources[lost] = before - 1
-        left = offers[items] - 1
-        offers[items] = left
+        before = self._sources.all[lost]
+        self._sources.all[lost] = before - 1
+        left = self._offers.all[items] - 1
+        self._offers.all[items] = left
         is_gone = left == 0
         self.everyone.difference_update(bitmap(items[is_gone]))
         self._unsettle(lost[falls(before)], contents[is_gone])
         self._contents -= int(np.count_nonzero(before == 1))
-        self._unlink(online.account.number, lost, withdrawn=withdrawn)
         # All of them are as many bytes as were counted.
         size = online.bytes if len(items) == online.listings else int(self._table.size.all[items].sum())
+        if withdrawn:
+            self._holders.remove(online.account.number, lost)
+        else:
+            self._absent.add(online.account.number, Absent(array("I", items.tobytes()), lost, size))
         self._note(online, changed, -len(items), -size)
         return changed
 
@@ -202,27 +218,13 @@ class Presence:
         self._bands.put(items, sources)
 
     def _link(self, account: int, gained: Ids) -> None:
-        absent = self._absent.pop(account, None)
+        absent = self._absent.take(account)
         self._offering.add(account)
         if absent is None:
             self._holders.add(account, gained)
-            return
-        self._absent_holdings -= len(absent)
-        if not np.array_equal(absent, gained):
-            self._holders.remove(account, np.setdiff1d(absent, gained, assume_unique=True))
-            self._holders.add(account, np.setdiff1d(gained, absent, assume_unique=True))
-
-    def _unlink(self, account: int, lost: Ids, *, withdrawn: bool) -> None:
-        if withdrawn:
-            self._holders.remove(account, lost)
-            return
-        self._absent[account] = lost
-        self._absent_holdings += len(lost)
-        while self._absent_holdings > MAX_ABSENT:
-            longest_gone = next(iter(self._absent))
-            contents = self._absent.pop(longest_gone)
-            self._absent_holdings -= len(contents)
-            self._holders.remove(longest_gone, contents)
+        else:
+            self._holders.remove(account, np.setdiff1d(absent.contents, gained, assume_unique=True))
+            self._holders.add(account, np.setdiff1d(gained, absent.contents, assume_unique=True))
 
     def _reach(self) -> None:
         """Have room for all that the table knows."""
@@ -369,6 +371,9 @@ class Presence:
         if content not in self._restricted:
             return []
         return [item for item in self._restricted.of(content) if asker.may_see(self._table.row(item).audience or ())]
+
+
+_NOTHING = BitMap()
 
 
 def _with(contents: Ids, more: list[int]) -> Ids:

@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import sys
 from array import array
+from pathlib import Path
 from random import Random
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from napd.index.engine import MemoryEngine
 from napd.index.presence import Online, Presence
+from napd.index.snapshot import restored
+from napd.index.snapshot_file import SnapshotWriter, read_parts
 from napd.index.store.interface import Account
 from napd.index.table import ItemTable
 from napd.model import PeerId
@@ -33,6 +37,24 @@ def share(random: Random, items: int) -> array[int]:
     while len(common) < min(SHARE, items // 2):
         common.add(random.randint(1, items))
     return array("I", sorted(common))
+
+
+def measure_snapshot(engine: MemoryEngine, items: int) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "index.snapshot"
+
+        def write() -> None:
+            writer = SnapshotWriter(path)
+            for part in engine.parts():
+                writer.begin(part.name, part.length)
+                for chunk in part.chunks:
+                    writer.add(chunk)
+            writer.finish()
+
+        writing = timed(write)
+        loading = timed(lambda: restored(read_parts(path)))
+        size = path.stat().st_size
+    print(f"a snapshot has {size / items:.0f} bytes an item, is written in {writing:.2f} s and read in {loading:.2f} s")
 
 
 def main(holdings: int) -> None:
@@ -66,6 +88,7 @@ def main(holdings: int) -> None:
         online = presence.connect(online.account, 1, 0.0)
         coming.append(timed(presence.add, online, one) * 1e6)
         here[number % len(here)] = online
+    measure_snapshot(engine, items)
     print(f"a share of {SHARE:,} files comes back in {median(coming):.0f} us and goes in {median(leaving):.0f} us")
 
 
