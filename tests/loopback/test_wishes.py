@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-import time
 from typing import Any
 
 import pytest
 
+from napctl.text import moment
 from tests.support.community import found, random_file, waited
 from tests.support.processes import IndexProcess, PeerProcess, Processes
 from tests.support.waiting import until
@@ -68,16 +68,18 @@ def test_what_came_while_the_wisher_was_dead_is_found_once_it_is_back(processes:
 
 
 def shared(index: IndexProcess, ada: PeerProcess, name: str, size: int) -> float:
-    """When the index announced it, by this clock."""
+    """When the index had committed it."""
     mark = index.mark()
     random_file(ada.shared / name, size)
-    index.wait_for_event("catalogue.announced", after=mark, user="ada", added=1)
-    return time.monotonic()
+    return moment(index.wait_for_event("catalogue.announced", after=mark, user="ada", added=1)["time"])
 
 
 def told_within(bob: PeerProcess, name: str, announced: float) -> None:
-    until(lambda: any(event["name"] == name for event in bob.seen("wish.found")), f"{name} told")
-    assert time.monotonic() - announced < TOLD_S
+    def told() -> list[dict[str, Any]]:
+        return [event for event in bob.seen("wish.found") if event["name"] == name]
+
+    (event,) = until(told, f"{name} told")
+    assert moment(event["time"]) - announced < TOLD_S
 
 
 def standing(bob: PeerProcess) -> None:
