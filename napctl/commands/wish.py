@@ -60,6 +60,10 @@ def add(invocation: Invocation, /, words: tuple[str, ...], get: bool, **options:
         for row in decode(result, WishesDocument).wishes:
             if row.found:
                 invocation.note(f"See what was found with: napctl wish found {row.id}")
+            elif row.state == "offline":
+                invocation.note(
+                    "Kept. There is no link to an index now (see napctl status); it hears of it when there is."
+                )
     return status
 
 

@@ -13,7 +13,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..background import Background
-from ..errors import Denied, NapError, Unreachable, WrongIdentity, printable
+from ..errors import Denied, NapError, Unreachable, WrongIdentity
 from ..model import ContentId, PeerId
 from ..net.dial import Dialler
 from ..net.identity import PublicKey
@@ -22,6 +22,7 @@ from ..ops.events import Events
 from ..wire import index as wire
 from ..wire.control import SearchParams
 from ..wire.ticket import Claims, unpack
+from . import refusals
 from .interface import CatalogueFeed, Holder, Holders, Identity, LinkState, LinkStatus, Seeker, Wisher
 from .session import IndexSession
 from .standing import StandingWishes
@@ -250,9 +251,9 @@ class IndexClient:
             self._set_status(LinkState.OFFLINE, None)
         elif last_word is not None and last_word.code in wire.FINAL_CODES:
             # A person has to act: another name, another password, or nothing (somebody else took over).
-            self._refused(address, last_word.code, printable(last_word.message))
+            self._refused(address, last_word.code, refusals.of_last_word(last_word))
         elif isinstance(reason, WrongIdentity):
-            self._refused(address, reason.code, str(reason))
+            self._refused(address, reason.code, refusals.of_identity(reason, address))
             self._timer = self._clock.callLater(self._spread(WRONG_IDENTITY_S), self._dial)
         else:
             self._failures = 1 if was_online else self._failures + 1

@@ -22,6 +22,7 @@ PURE = (
     "napd.wire",
     "napd.peer.item",
     "napd.peer.order",
+    "napd.discovery.refusals",
     "napd.peer.asking",
     "napd.peer.wishes.wish",
     "napd.peer.wishes.selecting",
