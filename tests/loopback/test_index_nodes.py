@@ -184,6 +184,26 @@ def hears(one: PeerProcess, word: str, count: int, timeout: float = 15.0) -> Non
     until(lambda: searched(one, word) == count, what, timeout, every_s=0.15)
 
 
+@pytest.mark.slow
+def test_a_node_that_was_asleep_longer_than_its_lease_is_found_dead_and_comes_back(
+    postgres: PostgresServer, processes: Processes
+) -> None:
+    first, second = nodes(processes, postgres.database(), 2)
+    anna, bob = peer(processes, "anna", first), peer(processes, "bob", second)
+    random_file(anna.shared / "song.txt", 100)
+    for one in (anna, bob):
+        one.start()
+        one.wait_for_event("index.connected")
+    hears(bob, "song", 1)
+    mark = first.mark()
+    first.pause()
+    hears(bob, "song", 0, LEASE_S + 3)
+    first.go_on()
+    first.wait_for_event("index.node_up", after=mark)
+    hears(bob, "song", 1)
+    assert users(first) == users(second) == ["anna", "bob"]
+
+
 def users(node: IndexProcess) -> list[str]:
     return sorted(row["user"] for row in node.call("index.users", words="")["users"])
 
