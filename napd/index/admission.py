@@ -100,6 +100,7 @@ class Door:
         if session.is_over():
             services.catalogues.disconnect(online)
             return None
+        services.presence.networks.join(account.number, session.host)
         return online
 
     def _welcome(self, session: Session, login: wire.Login, account: Account, opened: Opened, online: Online) -> None:

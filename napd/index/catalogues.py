@@ -128,6 +128,8 @@ class Catalogues:
         """These addresses of the account are proven."""
         online.addresses = tuple(addresses)
         if self._presence.get(online.account.number) is online:
+            if addresses:
+                self._presence.networks.join_by(online.account.number, addresses[0])
             self._seeking.changed(self._presence.contents_of(online))
             self._seeking.swarms_changed(self._presence.swarms.of(online.account))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from bisect import insort
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import nsmallest
 from itertools import islice
 
@@ -135,9 +136,7 @@ class MemoryEngine:
         if wanted.query.impossible is not None:
             return Page((), truncated=False, next=None, reason=wanted.query.impossible)
         placed = self._place(wanted, asker)
-        after = None if wanted.after is None else wanted.after.place
-        left = [(place, number) for number, place in placed.places.items() if after is None or place > after]
-        first = nsmallest(wanted.limit + 1, left)
+        first = self._first(placed.places, wanted, asker)
         results = [
             result
             for _, number in first[: wanted.limit]
@@ -203,6 +202,35 @@ class MemoryEngine:
         if piece.prefix is not None:
             having.append(self._postings.beginning(piece.prefix))
         return BitMap.intersection(*having)
+
+    # --- Which of them are on the page -----------------------------------------------------------
+
+    def _first(self, places: dict[int, Place], wanted: Wanted, asker: Asker) -> Sequence[tuple[Place, int]]:
+        """The contents of the page in order, and one more if there is one."""
+        after = None if wanted.after is None else wanted.after.place
+        if wanted.sort != "best" or not self._presence.networks.crowded:
+            return nsmallest(
+                wanted.limit + 1, [(place, n) for n, place in places.items() if after is None or place > after]
+            )
+        first: list[tuple[Place, int]] = []
+        for place, number in sorted((place, number) for number, place in places.items()):
+            # What does not count makes a place worse, never better.
+            if len(first) > wanted.limit and place >= first[-1][0]:
+                break
+            counted = self._counted(place, number, asker)
+            if after is None or counted > after:
+                insort(first, (counted, number))
+                del first[wanted.limit + 1 :]
+        return first
+
+    def _counted(self, place: Place, number: int, asker: Asker) -> Place:
+        """A place by points, without the sources that do not count."""
+        excess = self._presence.excess_for(number, asker)
+        points, content = place
+        if not excess or isinstance(points, str):
+            return place
+        sources = self._presence.count_for(number, asker)
+        return points + source_points(sources) - source_points(sources - excess), content
 
     # --- Which contents they make ----------------------------------------------------------------
 

@@ -62,7 +62,7 @@ def understand(typed: str, attributes: Attributes = ANY, users: tuple[str, ...] 
         reading.take(found)
     query = reading.query(attributes, users)
     if not (query.wanted or query.attributes.wants() or query.users is not None or reading.asks):
-        leaves_out = bool(query.excluded) or query.attributes.anything()
+        leaves_out = bool(query.excluded or query.impossible) or query.attributes.anything()
         raise Misuse(_nothing_wanted(typed, leaves_out), "Type at least one word to search for")
     return query
 

@@ -19,12 +19,15 @@ from .columns import Column, Ids, bitmap, distinct, ids_in
 from .holders import Holders
 from .items import Asker
 from .multimap import Multimap
+from .networks import MOST, Networks
 from .store.interface import Account
 from .swarms import Swarms
 from .table import ItemTable, Row
 
 #: Contents whose items may be in a wrong band before that is put right, if nobody searches: a millisecond's work.
 MAX_STALE = 10_000
+#: Sources of a content up to which it matters of which networks they are; of more, some networks' are few.
+MAX_WEIGHED = 2_000
 #: Contents of which is remembered what they are called.
 MAX_SHOWN = 50_000
 
@@ -78,6 +81,7 @@ class Presence:
         self.bytes = 0
         self.listings = 0
         self.swarms = Swarms(self._is_offered)
+        self.networks = Networks()
 
     # --- Coming and going ------------------------------------------------------------------------
 
@@ -93,6 +97,7 @@ class Presence:
         changed = self._remove(online, online.items, withdrawn=False)
         self.swarms.drop(online.account, list(self.swarms.of(online.account)))
         self._offering.discard(online.account.number)
+        self.networks.leave(online.account.number)
         del self._online[online.account.number]
         del self._by_user[online.account.user]
         return changed
@@ -326,6 +331,12 @@ class Presence:
         if content in self._restricted:
             return len(self.holders_for(content, asker))
         return self._count_of(content)
+
+    def excess_for(self, content: int, asker: Asker) -> int:
+        """How many of those that `count_for` counts are beyond what counts of one network."""
+        if not self.networks.crowded or not MOST < self.count_for(content, asker) <= MAX_WEIGHED:
+            return 0
+        return self.networks.excess(self.holders_for(content, asker))
 
     def is_offered_by_others(self, content: int, asker: Asker) -> bool:
         """Whether anybody but the asker offers it to the asker."""

@@ -1,0 +1,66 @@
+"""Where accounts online connect from: many of one network are one person's as likely as many people's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+
+from ..net.dial import split_address
+
+#: Sources of one network that count in the ranking; of more, only so many do.
+MOST = 4
+#: Bits of an address that name its network: what one customer is given, at most.
+_BITS = {4: 24, 6: 48}
+
+
+def network_of(host: str) -> str | None:
+    """The network of a public address. Private ones have none: a club behind one router is many people."""
+    try:
+        number = ip_address(host)
+    except ValueError:
+        return None
+    return str(ip_network(f"{host}/{_BITS[number.version]}", strict=False)) if number.is_global else None
+
+
+class Networks:
+    """Of accounts online, by number."""
+
+    def __init__(self) -> None:
+        self._network: dict[int, str | None] = {}
+        self._sizes: Counter[str] = Counter()
+        #: Those with more than `MOST` accounts.
+        self._crowded: set[str] = set()
+
+    def join(self, account: int, host: str) -> None:
+        """It connects from there; that may be said again."""
+        self.leave(account)
+        network = self._network[account] = network_of(host)
+        if network is not None:
+            self._sizes[network] += 1
+            if self._sizes[network] > MOST:
+                self._crowded.add(network)
+
+    def join_by(self, account: int, address: str) -> None:
+        """It can be dialled there, which counts only if it is not known where it connects from."""
+        if account not in self._network:
+            self.join(account, split_address(address)[0])
+
+    def leave(self, account: int) -> None:
+        network = self._network.pop(account, None)
+        if network is not None:
+            self._sizes[network] -= 1
+            if self._sizes[network] <= MOST:
+                self._crowded.discard(network)
+            if not self._sizes[network]:
+                del self._sizes[network]
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there is any network that more than `MOST` accounts are in."""
+        return bool(self._crowded)
+
+    def excess(self, accounts: Iterable[int]) -> int:
+        """How many of these are beyond what counts of their networks."""
+        found = Counter(self._network.get(account) for account in accounts)
+        return sum(count - MOST for network, count in found.items() if network is not None and count > MOST)
