@@ -11,30 +11,36 @@ from ..model import ContentId
 from .columns import Ids
 
 ID_BYTES = 32
-_FIRST = 1_024
+#: Tables that grow each for itself, so that no growth takes more than some milliseconds at some millions of contents.
+_TABLES = 64
+_FIRST = 64
 _MASK64 = (1 << 64) - 1
-#: In a slot of the table: a content was here, others may come after it.
+#: In a slot of a table: a content was here, others may come after it.
 _GONE = 0xFFFFFFFF
+
+_Hashes = NDArray[np.uint64]
 
 
 class ContentIds:
-    """A hash table with open addressing, of numbers. Its multipliers are secret: peers choose the ids."""
+    """Hash tables of numbers. Their multipliers are secret: peers choose the ids."""
 
     def __init__(self) -> None:
         # Python's hashes of texts are another secret in each process.
         self._multipliers = [hash(f"content {word}") & _MASK64 | 1 for word in range(ID_BYTES // 8)]
-        self.raw: NDArray[np.uint8] = np.zeros((_FIRST, ID_BYTES), np.uint8)
-        self._bytes = memoryview(self.raw).cast("B")  # type: ignore[arg-type]
-        #: Slots that are taken, and those of them whose content is gone.
-        self._taken = self._gone = 0
-        self._make_table(_FIRST)
+        self._hold(np.zeros((_FIRST, ID_BYTES), np.uint8))
+        self._tables = [_Table(np.zeros(0, np.uint32), np.zeros(0, np.uint64)) for _ in range(_TABLES)]
 
     @classmethod
     def of(cls, raw: NDArray[np.uint8], numbers: Ids) -> ContentIds:
         """:param raw: ids by number, of which `numbers` are in use."""
         ids = cls()
         ids._hold(raw)
-        ids._fill(numbers)
+        hashes = ids._hashes(numbers)
+        table_of = (hashes % np.uint64(_TABLES)).astype(np.uint8)
+        order = np.argsort(table_of, kind="stable")
+        ends = np.cumsum(np.bincount(table_of, minlength=_TABLES))[:-1]
+        parts = zip(np.split(numbers[order], ends), np.split(hashes[order], ends), strict=True)
+        ids._tables = [_Table(*part) for part in parts]
         return ids
 
     def reach(self, number: int) -> None:
@@ -50,39 +56,31 @@ class ContentIds:
         self.reach(number)
         raw = bytes.fromhex(content)
         self._bytes[number * ID_BYTES : (number + 1) * ID_BYTES] = raw
-        if (self._taken + 1) * 4 > len(self._table) * 3:
-            self._fill(np.append(self._numbers(), np.uint32(number)))
-            return
-        for slot in self._slots(raw):
-            if self._at[slot] == 0:
-                self._at[slot] = number
-                self._taken += 1
-                return
+        hashed = self._hash(raw)
+        at = hashed % _TABLES
+        if self._tables[at].is_full():
+            numbers = self._tables[at].numbers()
+            self._tables[at] = _Table(numbers, self._hashes(numbers))
+        self._tables[at].add(number, hashed)
 
     def remove(self, number: int) -> None:
-        raw = self._raw(number)
-        for slot in self._slots(raw):
-            if self._at[slot] == number:
-                self._at[slot] = _GONE
-                self._gone += 1
-                self._bytes[number * ID_BYTES : (number + 1) * ID_BYTES] = bytes(ID_BYTES)
-                return
+        hashed = self._hash(self._raw(number))
+        self._tables[hashed % _TABLES].remove(number, hashed)
+        self._bytes[number * ID_BYTES : (number + 1) * ID_BYTES] = bytes(ID_BYTES)
 
     def id_of(self, number: int) -> ContentId:
-        return ContentId(self._raw(number).hex())
+        return ContentId(self._bytes[number * ID_BYTES : (number + 1) * ID_BYTES].hex())
 
     def number_of(self, content: str) -> int | None:
         raw = bytes.fromhex(content)
-        for slot in self._slots(raw):
-            number = self._at[slot]
-            if number == 0:
-                return None
-            if number != _GONE and self._raw(number) == raw:
+        hashed = self._hash(raw)
+        for number in self._tables[hashed % _TABLES].candidates(hashed):
+            if self._raw(number) == raw:
                 return number
         return None
 
     def __len__(self) -> int:
-        return self._taken - self._gone
+        return sum(map(len, self._tables))
 
     def _raw(self, number: int) -> bytes:
         return bytes(self._bytes[number * ID_BYTES : (number + 1) * ID_BYTES])
@@ -91,36 +89,78 @@ class ContentIds:
         self.raw = raw
         self._bytes = memoryview(raw).cast("B")  # type: ignore[arg-type]
 
-    def _make_table(self, slots: int) -> None:
-        """:param slots: a power of two."""
-        self._table: Ids = np.zeros(slots, np.uint32)
-        self._at = memoryview(self._table)  # type: ignore[arg-type]
-        self._shift = 65 - slots.bit_length()
-
-    def _slots(self, raw: bytes) -> Iterator[int]:
-        """Where to look for this id: the table always has an empty slot to end at."""
-        mask = len(self._table) - 1
+    def _hash(self, raw: bytes) -> int:
         total = 0
         for at, multiplier in enumerate(self._multipliers):
             total += int.from_bytes(raw[at * 8 : at * 8 + 8], "little") * multiplier
-        slot = (total & _MASK64) >> self._shift
-        while True:
-            yield slot
-            slot = (slot + 1) & mask
+        return (total & _MASK64) >> 24
 
-    def _numbers(self) -> Ids:
-        numbers: Ids = self._table[(self._table != 0) & (self._table != _GONE)]
+    def _hashes(self, numbers: Ids) -> _Hashes:
+        """`_hash` of many."""
+        words = self.raw.view("<u8")[numbers].astype(np.uint64)
+        totals: _Hashes = (words * np.array(self._multipliers, np.uint64)).sum(axis=1, dtype=np.uint64)
+        return totals >> np.uint64(24)
+
+
+class _Table:
+    """Open addressing: a number is in the first free slot from the one that its hash says."""
+
+    __slots__ = ("_gone", "_mask", "_slots", "_taken")
+
+    def __init__(self, numbers: Ids, hashes: _Hashes) -> None:
+        """At most two thirds full with these: all of them go on to the next slot until it is free."""
+        slots: Ids = np.zeros(max(_FIRST, 1 << (len(numbers) * 3 // 2).bit_length()), np.uint32)
+        self._taken, self._gone, self._mask = len(numbers), 0, len(slots) - 1
+        mask, places = np.uint64(self._mask), _first(hashes) & np.uint64(self._mask)
+        while len(numbers):
+            free = slots[places] == 0
+            slots[places[free]] = numbers[free]
+            left = slots[places] != numbers
+            numbers, places = numbers[left], (places[left] + np.uint64(1)) & mask
+        self._slots = memoryview(slots)  # type: ignore[arg-type]
+
+    def is_full(self) -> bool:
+        return (self._taken + 1) * 4 > (self._mask + 1) * 3
+
+    def numbers(self) -> Ids:
+        slots: Ids = np.frombuffer(self._slots, np.uint32)
+        numbers: Ids = slots[(slots != 0) & (slots != _GONE)]
         return numbers
 
-    def _fill(self, numbers: Ids) -> None:
-        """A new table, at most two thirds full, with these in it: all go on to the next slot until it is free."""
-        self._make_table(max(_FIRST, 1 << (len(numbers) * 3 // 2).bit_length()))
-        self._taken, self._gone = len(numbers), 0
-        words = self.raw.view("<u8")[numbers].astype(np.uint64)
-        slots = (words * np.array(self._multipliers, np.uint64)).sum(axis=1, dtype=np.uint64) >> np.uint64(self._shift)
-        mask = np.uint64(len(self._table) - 1)
-        while len(numbers):
-            free = self._table[slots] == 0
-            self._table[slots[free]] = numbers[free]
-            left = self._table[slots] != numbers
-            numbers, slots = numbers[left], (slots[left] + np.uint64(1)) & mask
+    def add(self, number: int, hashed: int) -> None:
+        for place in self._places(hashed):
+            if self._slots[place] == 0:
+                self._slots[place] = number
+                self._taken += 1
+                return
+
+    def remove(self, number: int, hashed: int) -> None:
+        for place in self._places(hashed):
+            if self._slots[place] == number:
+                self._slots[place] = _GONE
+                self._gone += 1
+                return
+
+    def candidates(self, hashed: int) -> Iterator[int]:
+        """Numbers that may have this hash."""
+        for place in self._places(hashed):
+            number = self._slots[place]
+            if number == 0:
+                return
+            if number != _GONE:
+                yield number
+
+    def __len__(self) -> int:
+        return self._taken - self._gone
+
+    def _places(self, hashed: int) -> Iterator[int]:
+        """Where to look: there is always an empty slot to end at."""
+        place = hashed // _TABLES & self._mask
+        while True:
+            yield place
+            place = (place + 1) & self._mask
+
+
+def _first(hashes: _Hashes) -> _Hashes:
+    places: _Hashes = hashes // np.uint64(_TABLES)
+    return places

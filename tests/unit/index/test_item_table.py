@@ -35,6 +35,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(table_module, "_MAX_STEPS", 2)
     monkeypatch.setattr(folders_module, "_MAX_RECENT", 2)
     monkeypatch.setattr(contents_module, "_FIRST", 4)
+    monkeypatch.setattr(contents_module, "_TABLES", 2)
     yield
 
 
