@@ -86,7 +86,7 @@ def assemble(
     presence = Presence(table)
     engine = MemoryEngine(table, presence)
     seeking = Seeking(clock, table, presence)
-    wishing = Wishing(clock, table, presence, engine)
+    wishing = Wishing(clock, table, presence, engine, events.fault)
     catalogues = Catalogues(store, table, engine, presence, seeking, wishing, lambda: deferLater(clock, 0))
     return Services(
         id=identity.id,

@@ -12,7 +12,7 @@ who may see it, so it changes nothing for the others.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from attrs import define, field
 from pyroaring import BitMap
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 
 from ..wire import index as wire
 from .claims import Among, found
@@ -76,10 +77,21 @@ class _Batch:
 
 
 class Wishing:
-    """:ivar looks: how often an item was compared with a query."""
+    """
+    :param fault: told of what failed that never should: what it was about, and why.
+    :ivar looks: how often an item was compared with a query.
+    """
 
-    def __init__(self, clock: IReactorTime, table: ItemTable, presence: Presence, engine: SearchEngine) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        table: ItemTable,
+        presence: Presence,
+        engine: SearchEngine,
+        fault: Callable[[str, Failure], None],
+    ) -> None:
         self._clock = clock
+        self._fault = fault
         self._table = table
         self._presence = presence
         self._wishes: dict[Wisher, dict[int, tuple[_Wish, _Standing]]] = {}
@@ -159,10 +171,15 @@ class Wishing:
 
     def _match(self) -> None:
         self._match_call = None
-        if sum(1 for _ in islice(self._matching, STEPS)) == STEPS:
-            self._schedule_matching()
-        elif self._backlog:
+        steps = 0
+        try:
+            steps = sum(1 for _ in islice(self._matching, STEPS))
+        except Exception:
+            # Those who wait to announce must not wait for ever.
+            self._fault("wishing", Failure())
+        if steps < STEPS:
             self._matching = self._steps()
+        if steps == STEPS or self._backlog:
             self._schedule_matching()
         if len(self._backlog) < MAX_BACKLOG:
             waiting, self._waiting = self._waiting, []
@@ -237,15 +254,20 @@ class Wishing:
             contents, batch.contents = batch.contents, {}
             more, batch.more = batch.more, False
             for wish in list(batch.wishes):
-                yield self._tell_wish(wish, batch.query, contents, more=more)
+                try:
+                    self._tell_wish(wish, batch.query, contents, more=more)
+                except Exception:
+                    # The others are told all the same.
+                    self._fault("wishing", Failure())
+                yield 1 + len(contents)
             if batch.contents:
                 self._due_later(of)
             else:
                 del self._batches[of]
 
-    def _tell_wish(self, wish: _Wish, query: Query, contents: dict[int, int], *, more: bool) -> int:
+    def _tell_wish(self, wish: _Wish, query: Query, contents: dict[int, int], *, more: bool) -> None:
         if not wish.held:
-            return 1
+            return
         asker = wish.wisher.asker
         results = [
             result
@@ -254,7 +276,6 @@ class Wishing:
         ]
         if results:
             wish.wisher.tell_wished(wish.number, results, more=more)
-        return 1 + len(contents)
 
     def _result(self, content: int, query: Query, asker: Asker) -> Found | None:
         """As a search would find it now; None if it would not."""

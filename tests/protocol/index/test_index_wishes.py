@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from napd.index import wishing
 from napd.index.limits import Limits
 from napd.wire import index as wire
 from tests.support.index_script import IndexScript, PeerScript, entry
@@ -173,4 +174,24 @@ def test_a_wish_that_is_taken_back_and_those_of_a_session_that_is_over_are_not_t
     index.wait(2)
     assert told(ann) == [(2, ["full moon.mp3"])]
     assert told(cat) == []
+    assert index.faults == []
+
+
+def test_who_announces_faster_than_wishes_are_compared_is_acknowledged_all_the_same(
+    index: IndexScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wishing, "MAX_BACKLOG", 2)
+    monkeypatch.setattr(wishing, "STEPS", 2)
+    ann = index.online("ann")
+    wish(ann, "moon")
+    bob = index.online("bob")
+    steps = [bob.step(*(entry(f"a/moon {n} {m}.mp3") for m in range(4)), reset=n == 0) for n in range(6)]
+    bob.say(*steps)
+    index.wait(3)
+    assert [ack.revision for ack in bob.all(wire.Ack)] == [step.revision for step in steps]
+    assert sum(len(names) for _, names in told(ann)) == 24
+    # One that leaves while it waits is in nobody's way.
+    bob.say(*(bob.step(entry(f"b/moon {n}.mp3"), entry(f"b/sun {n}.mp3"), entry(f"b/mars {n}.mp3")) for n in range(4)))
+    bob.leave()
+    index.wait(3)
     assert index.faults == []

@@ -10,6 +10,7 @@ from attrs import define, evolve, field
 from pyroaring import BitMap
 from pytest import MonkeyPatch
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from napd.index import standing, wishing
 from napd.index.engine import MemoryEngine
@@ -50,7 +51,10 @@ class Rig:
         self.table = ItemTable()
         self.presence = Presence(self.table)
         self.engine = MemoryEngine(self.table, self.presence)
-        self.wishing = Wishing(self.clock, self.table, self.presence, self.engine)
+        self.faults: list[Failure] = []
+        self.wishing = Wishing(
+            self.clock, self.table, self.presence, self.engine, lambda _, failure: self.faults.append(failure)
+        )
         self.online: Online = self.presence.connect(Account(1, "a-1", "bob", "key"), 1, 0.0)
         self.listener = Listener(Asker(2, "a-2", "peer"))
         self.items = 0
@@ -137,6 +141,31 @@ def test_who_announces_more_waits_until_what_was_announced_is_compared(monkeypat
     rig.settle()
     assert room.called
     assert rig.listener.told == [(1, ["moon 1", "moon 2", "moon 3"], False)]
+
+
+def test_a_fault_is_told_and_stops_neither_those_who_announce_nor_what_others_are_told(
+    monkeypatch: MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wishing, "MAX_BACKLOG", 1)
+    rig = Rig()
+    rig.wish("moon", 1)
+    rig.wish("moon", 2)
+    seen: list[int] = []
+
+    class Faulty(Listener):
+        def tell_wished(self, number: int, results: Sequence[Found], *, more: bool) -> None:
+            raise ZeroDivisionError
+
+    rig.wishing.hold(Faulty(Asker(3, "a-3", "other")), 1, understand("moon"))
+    row = rig.table.get
+    monkeypatch.setattr(rig.table, "get", lambda item: seen.append(item) or (1 / 0 if item == 1 else row(item)))
+    rig.announce("moon 1", "moon 2")
+    room = rig.wishing.room()
+    rig.settle()
+    assert room.called
+    assert seen == [1, 2]
+    assert sorted(rig.listener.told) == [(1, ["moon 2"], False), (2, ["moon 2"], False)]
+    assert [failure.type for failure in rig.faults] == [ZeroDivisionError, ZeroDivisionError]
 
 
 def test_so_many_different_wishes_may_hang_on_one_word_and_others_find_another(monkeypatch: MonkeyPatch) -> None:
