@@ -273,12 +273,12 @@ class Peer:
     async def stop(self) -> None:
         self.discovery.stop()
         await self.listening.stop()
+        await self.daemon.wishes.stop()
         self.daemon.uploads.stop()
         await self.daemon.downloads.stop()
         self.sharing.stop()
         self.daemon.sources.stop()
         await self.daemon.shares.stop()
-        await self.daemon.wishes.stop()
         await self.daemon.journal.close()
         for pool in self.pools:
             await pool.stop()

@@ -112,6 +112,19 @@ def test_what_is_shared_later_is_told_within_two_seconds_also_after_restarts(pro
     assert sorted(names) == [(1, "moon 1.txt"), (1, "moon 2.txt"), (1, "moon river.txt"), (2, "moon river.txt")]
 
 
+def test_a_wish_that_was_answered_is_there_after_a_kill(processes: Processes) -> None:
+    bob = processes.peer("bob")
+    for number in range(1, 4):
+        assert bob.ctl("wish", "add", f"moon{number}").json["wishes"][0]["id"] == number
+        bob.kill()
+        bob.restart()
+        assert [wish["query"] for wish in wishes(bob)] == [f"moon{n}" for n in range(1, number + 1)]
+    bob.ctl("wish", "remove", "2")
+    bob.kill()
+    bob.restart()
+    assert [wish["id"] for wish in wishes(bob)] == [1, 3]
+
+
 @pytest.mark.slow
 def test_kills_at_any_moment_lose_no_find_and_tell_none_twice(processes: Processes) -> None:
     chance = random.Random(4)

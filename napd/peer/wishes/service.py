@@ -78,6 +78,7 @@ class Wishes:
         self._refused: dict[int, Misuse] = {}
         self._beginning: set[int] = set()
         self._online = False
+        self._adding = DeferredLock()
         self._taking = DeferredLock()
 
     # --- Life ------------------------------------------------------------------------------------
@@ -90,8 +91,9 @@ class Wishes:
         self._background.start("reading what was found for wishes", self._recall())
 
     async def stop(self) -> None:
-        """Discovery has stopped."""
+        """Discovery has stopped. What it has told of is kept, and told, when this returns."""
         self.wishes_closed()
+        await self._taking.acquire()
         await self._store.close()
 
     # --- Commands --------------------------------------------------------------------------------
@@ -102,15 +104,22 @@ class Wishes:
         :raises Misuse: the index cannot make sense of it; nothing is kept then.
         """
         query = Query.of(params)
+        await self._adding.acquire()
+        try:
+            return documents.WishesDocument([self._row(await self._add(query, params.get))])
+        finally:
+            self._adding.release()
+
+    async def _add(self, query: Query, get: bool) -> Wish:
         known = next((wish for wish in self._wishes.values() if wish.query == query), None)
         if known is None and len(self._wishes) >= MAX_WISHES:
             raise NapError(f"there are {MAX_WISHES} wishes, and no more can be", "Remove some: napctl wish", "limit")
-        kept = await self._store.add(query, params.get, self._now())
+        kept = await self._store.add(query, get, self._now())
         wish = self._wishes.setdefault(kept.id, kept)
         wish.get = kept.get
         if known is None:
             await self._begin(wish)
-        return documents.WishesDocument([self._row(wish)])
+        return wish
 
     async def remove(self, selectors: Sequence[str]) -> documents.WishesDocument | documents.PartlyWishesDocument:
         """The wishes that are left. :raises NapError: if none of the selectors names any."""
@@ -183,7 +192,7 @@ class Wishes:
             await self._forget([wish.id])
             raise
         except NapError:
-            self._rounds.ask(wish.id, SEARCHED_AGAIN_S)
+            self._rounds.ask(wish.id)
         finally:
             self._beginning.discard(wish.id)
 

@@ -169,6 +169,23 @@ def test_the_same_wish_again_is_no_change(wisher: Wisher) -> None:
     assert len(wisher.wishes.wishes().wishes) == 1
 
 
+def test_the_same_wish_twice_at_once_is_one_too(wisher: Wisher) -> None:
+    visit = wisher.log_in()
+    first, second = wisher.adding("moon"), wisher.adding("moon")
+    visit.say(wire.Results(visit.last(wire.Search).id, ()))
+    assert [answer[0].wishes[0].id for answer in (first, second)] == [1, 1]
+    assert len(visit.all(wire.Wish)) == len(visit.all(wire.Search)) == 1
+
+
+def test_a_search_that_the_index_has_no_time_for_is_made_in_its_turn(wisher: Wisher) -> None:
+    visit = wisher.log_in()
+    added = wisher.adding("moon")
+    visit.say(wire.Error("limit", "too many searches", visit.last(wire.Search).id))
+    assert added[0].wishes[0].state == "standing"
+    wisher.stay(PAUSE_S * 1.5, result(1))
+    assert wisher.found() == [(1, 1)]
+
+
 def test_a_wish_that_makes_no_sense_is_refused_with_the_indexs_reason_and_not_kept(wisher: Wisher) -> None:
     visit = wisher.log_in()
     refused = wisher.adding("-live")
@@ -246,6 +263,22 @@ def test_nothing_is_told_again_after_a_restart(wisher: Wisher) -> None:
     visit = wisher.log_in()
     visit.say(wire.Wished(visit.last(wire.Wish).wish, (result(1), result(2))))
     assert wisher.found() == [(1, 1), (1, 2)]
+
+
+def test_a_daemon_that_stops_tells_first_what_it_has_heard(wisher: Wisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    visit = wisher.log_in()
+    wisher.add("moon")
+    read: Deferred[None] = Deferred()
+    unknown = wisher.store.unknown
+    monkeypatch.setattr(wisher.store, "unknown", lambda *asked: read.addCallback(lambda _: unknown(*asked)))
+    visit.say(wire.Wished(visit.last(wire.Wish).wish, (result(1),)))
+    wisher.client.stop()
+    stopped: list[Any] = []
+    ensureDeferred(wisher.wishes.stop()).addBoth(stopped.append)
+    assert stopped == []
+    read.callback(None)
+    assert stopped == [None]
+    assert wisher.found() == [(1, 1)]
 
 
 def test_what_is_more_than_was_told_is_searched_for(wisher: Wisher) -> None:
