@@ -13,6 +13,7 @@ from twisted.internet import reactor
 from ..net.dial import TLSDialler
 from ..net.identity import load_identity
 from ..ops.daemon import DaemonService, Frame
+from ..ops.descriptors import allow_descriptors
 from ..ops.listening import listen
 from ..ops.settings import INDEX_SETTINGS
 from ..ops.threads import Worker
@@ -22,6 +23,9 @@ from .limits import Limits
 from .snapshots import SNAPSHOT_NAME, SnapshotFile
 from .store.choosing import open_store
 from .store.sqlite import FILE_NAME, schema_scripts
+
+#: Files, databases and connections that are turned away, besides those of peers.
+OTHER_DESCRIPTORS = 500
 
 
 class Options(DaemonOptions):
@@ -37,6 +41,8 @@ def makeService(options: Options) -> IService:
 def compose(frame: Frame) -> IndexDaemon:
     """:raises CannotStart: the port is taken. ConfigurationError: identity or database cannot be used."""
     identity = load_identity(frame.values["identity"])
+    limits = Limits.configured(frame.values)
+    allow_descriptors(limits.connections + OTHER_DESCRIPTORS)
     chosen = open_store(
         frame.reactor,
         frame.values["database"],
@@ -56,7 +62,7 @@ def compose(frame: Frame) -> IndexDaemon:
         snapshot=SnapshotFile(frame.state / SNAPSHOT_NAME, Worker(frame.reactor, "index-snapshot")),
         dialler=TLSDialler(frame.reactor, identity),
         random=SystemRandom(),
-        limits=Limits.configured(frame.values),
+        limits=limits,
         retention_days=frame.values["retention_days"],
         bind=lambda factory: listen(frame.reactor, frame.values["listen"], factory, remember=frame.state / "port"),
         join=chosen.join,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,9 @@ def test_an_index_that_keeps_nothing_forgets_at_once_and_after_a_kill(processes:
     status = index.ctl("index", "status").json
     assert status["database_bytes"] > 0 and status["memory_bytes"] > 10_000_000
     assert status["engine"]["items"] == 2
+
+
+def test_an_index_may_have_as_many_files_open_as_connections(processes: Processes, tmp_path: Path) -> None:
+    index = configured(processes, tmp_path, connections=3000)
+    soft, hard = resource.prlimit(index.process.pid, resource.RLIMIT_NOFILE)
+    assert soft >= min(3000, hard)
