@@ -39,6 +39,8 @@ T = TypeVar("T")
 _BOUND = 900
 #: Catalogues kept in memory between transactions: a first list comes in hundreds of steps.
 _CACHED = 64
+#: Changes that a sweep reads at once.
+_CHANGES_READ = 1_000
 #: How often the change log is cut, in changes.
 CUT_EVERY = 1_000
 
@@ -50,6 +52,9 @@ class Tables:
         self._sql = connection
         self._new_account_id = new_account_id
         self._cache: dict[int, Catalogue] = {}
+        #: Items that some catalogue has had at any time since a sweep began, up to this change.
+        self._held = BitMap()
+        self._held_at = 0
 
     # --- Transactions ----------------------------------------------------------------------------
 
@@ -219,11 +224,8 @@ class Tables:
         return [item_of(row) for row in rows]
 
     def sweep(self, after: int) -> Swept:
-        self.write_back()
-        shares = self._sql.execute("SELECT share FROM catalogue WHERE listings > 0")
-        held = BitMap()
-        for (share,) in shares:
-            held |= BitMap(unpacked(share))
+        self._look_at_holdings(begin=after == 0)
+        held = self._held
         rows = self._sql.execute("SELECT id FROM item WHERE id > ? ORDER BY id LIMIT ?", (after, SWEEP_STRIDE))
         looked_at = _column(rows)
         removed = [item for item in looked_at if item not in held]
@@ -238,6 +240,24 @@ class Tables:
             ((content,) for content in contents),
         )
         return Swept(removed, looked_at[-1] if len(looked_at) == SWEEP_STRIDE else None)
+
+    def _look_at_holdings(self, *, begin: bool) -> None:
+        """All catalogues once a round; then what has been added to any."""
+        if not begin:
+            try:
+                while changes := self.changes_since(self._held_at, _CHANGES_READ):
+                    for change in changes:
+                        self._held.update(change.added)
+                    self._held_at = changes[-1].number
+            except LookupError:
+                begin = True
+        if begin:
+            self.write_back()
+            shares = self._sql.execute("SELECT share FROM catalogue WHERE listings > 0")
+            self._held = BitMap()
+            for (share,) in shares:
+                self._held |= BitMap(unpacked(share))
+            self._held_at = self._one("SELECT change FROM clock")
 
     def _known(self, digests: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
         known: dict[bytes, tuple[int, int]] = {}

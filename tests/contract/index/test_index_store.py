@@ -410,6 +410,25 @@ async def test_a_sweep_goes_on_where_it_left_off(store: IndexStore, monkeypatch:
     assert removed == 10
 
 
+async def test_what_is_added_between_two_pieces_of_a_sweep_stays(
+    store: IndexStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("memory", "tables", "postgres.tables"):
+        monkeypatch.setattr(f"napd.index.store.{module}.SWEEP_STRIDE", 4)
+    ann = await Peer.login(store)
+    await ann.announce(*(entry(f"m/{n}") for n in range(10)), reset=True)
+    await ann.announce(reset=True)
+    swept = await store.sweep(0)
+    assert swept.next is not None
+    # Nobody held it when the sweep began.
+    kept = await ann.announce(entry("m/9"))
+    while swept.next is not None:
+        swept = await store.sweep(swept.next)
+        assert kept.added[0].id not in swept.removed
+    assert await ann.names() == ["9"]
+    assert (await store.counts()).items == 1
+
+
 async def test_everything_known_can_be_paged_through(store: IndexStore) -> None:
     ann = await Peer.login(store)
     await ann.announce(*(entry(f"m/{n}") for n in range(25)), reset=True)
