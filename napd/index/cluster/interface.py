@@ -87,8 +87,8 @@ class SharedStore(IndexStore, Protocol):
     def judge(self) -> Deferred[Sequence[int]]:
         """Find nodes dead whose lease is over, unless the database itself has been back for less than a lease."""
 
-    def wait(self, seconds: float) -> Deferred[bool]:
-        """Until something happens, or so long: whether it did."""
+    def wait(self, seconds: float) -> Deferred[None]:
+        """Until something happens, or so long."""
 
     def leave(self) -> Deferred[None]:
         """The node ends in good order."""

@@ -151,14 +151,14 @@ class Node:
         until = self._monotonic() + RENEW_S
         judged_at = self._monotonic()
         while (left_s := until - self._monotonic()) > 0:
-            if await self._store.wait(min(left_s, JUDGE_S)):
-                follower.wake()
+            await self._store.wait(min(left_s, JUDGE_S))
+            # Whether or not something was heard: what woke nobody is seen a second later.
+            follower.wake()
             now = self._monotonic()
             if now - judged_at >= JUDGE_S and self._may_judge(now):
                 judged_at = now
                 for node in await self._store.judge():
                     self._events.emit("index.node_lost", node=node)
-        follower.wake()
 
     def _may_judge(self, now: float) -> bool:
         """Who was away for a while itself knows nothing of the others yet."""

@@ -62,8 +62,9 @@ class Lease:
             self._sql.do("UPDATE node SET gone = true WHERE number = %s", node)
             self._end([node])
 
-    def wait(self, seconds: float) -> bool:
-        return any(True for _ in self._sql.sql.notifies(timeout=seconds, stop_after=1))
+    def wait(self, seconds: float) -> None:
+        for _ in self._sql.sql.notifies(timeout=seconds, stop_after=1):
+            return
 
     def _end(self, nodes: Sequence[int]) -> None:
         """What they say of who is online counts no more (`standing`)."""

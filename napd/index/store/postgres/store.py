@@ -134,7 +134,7 @@ class PostgresStore:
     def judge(self) -> Deferred[Sequence[int]]:
         return self._leased(self._lease.judge)
 
-    def wait(self, seconds: float) -> Deferred[bool]:
+    def wait(self, seconds: float) -> Deferred[None]:
         return self._leased(lambda: self._lease.wait(seconds))
 
     def leave(self) -> Deferred[None]:
