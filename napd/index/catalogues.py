@@ -17,7 +17,7 @@ from .store.interface import Account, Applied, IndexStore, Opened
 from .table import ItemTable
 from .wishing import Wishing
 
-#: Items that the store is asked for at once; of those, how many are taken in before the reactor gets its turn: 5 ms.
+#: Items that the store is asked for at once; and how many are taken in, or out, before the reactor gets its turn: 5 ms.
 STRIDE = 1_000
 LEARNED = 200
 
@@ -133,9 +133,11 @@ class Catalogues:
             self._seeking.changed(self._presence.contents_of(online))
             self._seeking.swarms_changed(self._presence.swarms.of(online.account))
 
-    def drop(self, items: Sequence[int]) -> None:
+    async def drop(self, items: Sequence[int]) -> None:
         """The store has swept these away: nobody holds them."""
-        self._engine.forget(items)
+        for done, _ in enumerate(self._engine.forget_each(items), 1):
+            if done % LEARNED == 0:
+                await self._turn()
 
     async def _learn(self, items: Sequence[Item]) -> None:
         for at in range(0, len(items), LEARNED):

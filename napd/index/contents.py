@@ -135,6 +135,7 @@ class _Table:
                 return
 
     def remove(self, number: int, hashed: int) -> None:
+        """It is there."""
         for place in self._places(hashed):
             if self._slots[place] == number:
                 self._slots[place] = _GONE

@@ -119,9 +119,14 @@ class MemoryEngine:
                 self._filters.add(item.id, item.entry.name, item.entry.size, item.entry.media)
 
     def forget(self, items: Iterable[int]) -> None:
+        for _ in self.forget_each(items):
+            pass
+
+    def forget_each(self, items: Iterable[int]) -> Iterator[int]:
         for item, row in self._table.forget(items):
             self._postings.remove(item, searchable(row.folder, row.name).terms)
             self._filters.remove(item, row.name, row.size, row.media)
+            yield item
 
     def parts(self) -> Iterator[Part]:
         """All that is known, as a snapshot; learning and forgetting may go on while it is asked for."""

@@ -76,6 +76,6 @@ class Housekeeping:
         after: int | None = 0
         while after is not None:
             swept = await self._store.sweep(after)
-            self._catalogues.drop(swept.removed)
+            await self._catalogues.drop(swept.removed)
             after = swept.next
             await deferLater(self._clock, PAUSE_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -68,6 +68,9 @@ class SearchEngine(Protocol):
 
     def forget(self, items: Iterable[int]) -> None:
         """These are gone from the store; nobody online holds them."""
+
+    def forget_each(self, items: Iterable[int]) -> Iterator[int]:
+        """The same as far as it is asked for: one item that was known after the other."""
 
     def size(self) -> tuple[int, int]:
         """Items and distinct terms in memory."""

@@ -126,23 +126,34 @@ class ItemTable:
         return searchable(entry.folder, entry.name).terms
 
     def forget(self, items: Iterable[int]) -> Iterator[tuple[int, Row]]:
-        """Those that were known, each as it was; it is gone when the next one is asked for."""
-        gone = [item for item in dict.fromkeys(items) if self.knows(item)]
-        contents = {self.content.one[item] for item in gone}
-        for item in gone:
-            yield item, self.row(item)
-            self._rows.pop(item, None)
-            self._found_by.pop(item, None)
-            self.texts.drop(item)
-            self.folders.drop(self.folder.one[item])
-            self.restricted.discard(item)
-            self.audiences.pop(item, None)
-            self.content.one[item] = 0
-            self.forgotten.add(item)
-            self.changes += 1
-            self._size -= 1
-        for content in contents:
-            self._unlink(content)
+        """Those that were known, each as it was: it is gone now. Other work may be done between one and the next.
+
+        Until the last one they stay in the lists of their contents, where nobody offers them.
+        """
+        contents = set()
+        try:
+            for item in items:
+                if not self.knows(item):
+                    continue
+                row = self.row(item)
+                contents.add(row.content)
+                self._forget(item)
+                yield item, row
+        finally:
+            for content in contents:
+                self._unlink(content)
+
+    def _forget(self, item: int) -> None:
+        self._rows.pop(item, None)
+        self._found_by.pop(item, None)
+        self.texts.drop(item)
+        self.folders.drop(self.folder.one[item])
+        self.restricted.discard(item)
+        self.audiences.pop(item, None)
+        self.content.one[item] = 0
+        self.forgotten.add(item)
+        self.changes += 1
+        self._size -= 1
 
     def newest(self) -> int | None:
         """The highest id of all items."""
@@ -240,6 +251,8 @@ class ItemTable:
 
     def _unlink(self, content: int) -> None:
         """Take the items of a content that are gone out of its list, and the content away if none is left."""
+        if not self.first.one[content]:
+            return
         left = [item for item in self.items_of(content) if self.content.one[item]]
         self.first.one[content] = left[0] if left else 0
         for item, following in pairwise([*left, 0]):

@@ -144,7 +144,7 @@ class Follower:
                 for account in [account for account, remote in self._remote.items() if remote.node == row.node]:
                     self._gone(account)
             case "swept":
-                self._catalogues.drop(row.withdrawn)
+                await self._catalogues.drop(row.withdrawn)
             case _:
                 remote = self._remote.get(row.account)
                 if remote is not None and remote.online.session == row.session:

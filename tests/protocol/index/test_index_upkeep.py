@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 from twisted.internet.defer import fail
 
 from napd import __version__
+from napd.index.catalogues import LEARNED
 from napd.index.control import IndexMethods
 from napd.index.housekeeping import FIRST_S, ROUND_S, Housekeeping
+from napd.index.items import Item
 from napd.index.store.interface import Counts, StoreFailed
 from napd.wire import index as wire
 from napd.wire.control import INDEX_METHODS, Nothing, UsersParams
@@ -240,3 +243,22 @@ def test_trouble_with_the_store_does_not_end_housekeeping() -> None:
 
 def broken(after: int) -> Any:
     return fail(StoreFailed("the disk is full"))
+
+
+def test_many_items_are_dropped_a_few_in_a_turn_of_the_reactor() -> None:
+    index = IndexScript()
+    table = index.services.table
+    index.services.engine.learn(Item(n, n, entry(f"a/{n}")) for n in range(1, 1001))
+    left: list[int] = []
+
+    def look() -> None:
+        """In each turn."""
+        left.append(len(table))
+        if left[-1]:
+            index.clock.callLater(0, look)
+
+    look()
+    index.background.start("drop", index.services.catalogues.drop(range(1, 1001)))
+    index.settle()
+    assert left[-1] == 0
+    assert all(before - after <= LEARNED for before, after in pairwise(left))

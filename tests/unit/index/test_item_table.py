@@ -182,3 +182,22 @@ def same_as(table: ItemTable, number: int, item: Item) -> None:
 @given(st.text(min_size=1).filter(lambda text: "\0" not in text), st.text(min_size=1))
 def test_the_text_alone_is_the_same(folder: str, name: str) -> None:
     assert searchable_text(folder, name) == searchable(folder, name).text
+
+
+def test_items_may_be_forgotten_little_by_little_and_by_several() -> None:
+    table = ItemTable()
+    items = [Item(n, 1 + n // 5, Entry(content(1 + n // 5), n, "x", f"{n}")) for n in range(1, 10)]
+    for item in items:
+        table.learn(item)
+    one, other = table.forget(range(1, 8)), table.forget(range(1, 10))
+    assert [next(one)[0], next(other)[0], next(other)[0], next(one)[0]] == [1, 2, 3, 4]
+    # A content comes back before the last of its items is out of its list.
+    table.learn(Item(10, 1, Entry(content(1), 10, "x", "10")))
+    assert [item for item, _ in one] == [5, 6, 7]
+    assert table.items_of(1) == [10]
+    other.close()
+    assert table.items_of(1) == [10]
+    assert sorted(table.items_of(2)) == [8, 9]
+    assert [item for item, _ in table.forget([8, 9, 10])] == [8, 9, 10]
+    assert [table.number_of(content(number)) for number in (1, 2)] == [None, None]
+    assert len(table) == 0
