@@ -25,6 +25,7 @@ from ..wire.ticket import Claims, unpack
 from . import refusals
 from .interface import CatalogueFeed, Holder, Holders, Identity, LinkState, LinkStatus, Seeker, Wisher
 from .session import IndexSession
+from .slot_news import SlotNews
 from .standing import StandingWishes
 from .trust import KnownIndexes
 
@@ -93,6 +94,7 @@ class IndexClient:
         self._sought: dict[ContentId, None] = {}
         self._parts: dict[ContentId, None] = {}
         self._standing = StandingWishes()
+        self._slots = SlotNews(clock, self._tell_slots)
         self._session: IndexSession | None = None
         self._target: IndexAddress | None = None
         self._met_before = False
@@ -122,6 +124,7 @@ class IndexClient:
 
     def stop(self) -> None:
         self._stopped = True
+        self._slots.stop()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         if self._session is not None:
@@ -208,11 +211,20 @@ class IndexClient:
         if self._session is not None and self._session.welcome is not None and old:
             self._session.parts(drop=old)
 
+    def slots_changed(self, free: int) -> None:
+        """So many upload slots are free."""
+        if not self._stopped:
+            self._slots.changed(free)
+
     def wish(self, wish: int, query: SearchParams) -> bool:
         return self._standing.add(wish, query)
 
     def unwish(self, wishes: Iterable[int]) -> None:
         self._standing.drop(wishes)
+
+    def _tell_slots(self, free: int) -> None:
+        if self._session is not None and self._session.welcome is not None:
+            self._session.slots(free)
 
     # --- Dialling --------------------------------------------------------------------------------
 
@@ -320,6 +332,7 @@ class IndexClient:
             self._session.parts(add=self._parts)
         if self._session is not None:
             self._standing.opened(self._session, welcome.limits)
+            self._slots.begin()
 
     def ticket_renewed(self, ticket: str) -> None:
         self._ticket = ticket

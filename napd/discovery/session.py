@@ -97,6 +97,9 @@ class IndexSession:
         """At most `MAX_PARTIALS` of each."""
         self._say(wire.Partial(tuple(add), tuple(drop)))
 
+    def slots(self, free: int) -> None:
+        self._say(wire.Slots(free))
+
     def new_id(self) -> int:
         """A number that no request of this session has, nor will have."""
         number, self._next_id = self._next_id, self._next_id + 1

@@ -13,7 +13,7 @@ from pyroaring import BitMap
 from .claims import Among, found, shown
 from .filters import Filters
 from .items import Asker, Item
-from .order import Cursor, Place, name_key, source_points, text_points, write_cursor
+from .order import FREE_SLOT_POINTS, Cursor, Place, name_key, source_points, text_points, write_cursor
 from .postings import Postings
 from .presence import Presence
 from .query import Piece, Query
@@ -213,13 +213,13 @@ class MemoryEngine:
     def _first(self, places: dict[int, Place], wanted: Wanted, asker: Asker) -> Sequence[tuple[Place, int]]:
         """The contents of the page in order, and one more if there is one."""
         after = None if wanted.after is None else wanted.after.place
-        if wanted.sort != "best" or not self._presence.networks.crowded:
+        if wanted.sort != "best" or not (self._presence.networks.crowded or self._presence.busy):
             return nsmallest(
                 wanted.limit + 1, [(place, n) for n, place in places.items() if after is None or place > after]
             )
         first: list[tuple[Place, int]] = []
         for place, number in sorted((place, number) for number, place in places.items()):
-            # What does not count makes a place worse, never better.
+            # Networks and slots make a place worse, never better.
             if len(first) > wanted.limit and place >= first[-1][0]:
                 break
             counted = self._counted(place, number, asker)
@@ -229,13 +229,17 @@ class MemoryEngine:
         return first
 
     def _counted(self, place: Place, number: int, asker: Asker) -> Place:
-        """A place by points, without the sources that do not count."""
-        excess = self._presence.excess_for(number, asker)
+        """A place by points, without the sources that do not count, and where all are busy."""
         points, content = place
-        if not excess or isinstance(points, str):
+        if isinstance(points, str):
             return place
-        sources = self._presence.count_for(number, asker)
-        return points + source_points(sources) - source_points(sources - excess), content
+        excess = self._presence.excess_for(number, asker)
+        if excess:
+            sources = self._presence.count_for(number, asker)
+            points += source_points(sources) - source_points(sources - excess)
+        if self._presence.is_all_busy(number, asker):
+            points += FREE_SLOT_POINTS
+        return points, content
 
     # --- Which contents they make ----------------------------------------------------------------
 

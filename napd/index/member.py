@@ -67,6 +67,8 @@ class Member:
                 self._wish(message)
             case wire.Unwish():
                 self._services.wishing.drop(self, message.wishes)
+            case wire.Slots():
+                self._services.presence.slots_told(self._online, message.free)
             case wire.Seek():
                 self._seek(message)
             case wire.Unseek():

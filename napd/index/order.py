@@ -27,6 +27,8 @@ POINTS = 1_000
 FULL_NAME_POINTS = 2_000
 #: The words stand in the file name as one phrase.
 PHRASE_POINTS = 1_000
+#: Some source has a free upload slot, or does not say that it has none.
+FREE_SLOT_POINTS = 200
 
 
 #: A result's place: the smaller the better. A number, or a name's bytes in hex; then the content id.

@@ -82,6 +82,8 @@ class Presence:
         self.listings = 0
         self.swarms = Swarms(self._is_offered)
         self.networks = Networks()
+        #: Accounts without a free upload slot, as they say.
+        self.busy: set[int] = set()
 
     # --- Coming and going ------------------------------------------------------------------------
 
@@ -98,6 +100,7 @@ class Presence:
         self.swarms.drop(online.account, list(self.swarms.of(online.account)))
         self._offering.discard(online.account.number)
         self.networks.leave(online.account.number)
+        self.busy.discard(online.account.number)
         del self._online[online.account.number]
         del self._by_user[online.account.user]
         return changed
@@ -120,6 +123,11 @@ class Presence:
     def remove(self, online: Online, items: Iterable[int]) -> Ids:
         """The account takes these back. Contents whose holders may have changed, sorted."""
         return self._remove(online, items, withdrawn=True)
+
+    def slots_told(self, online: Online, free: int) -> None:
+        """So many uploads of this account could begin now."""
+        if self._online.get(online.account.number) is online:
+            (self.busy.discard if free else self.busy.add)(online.account.number)
 
     def took_back(self, items: Iterable[int]) -> Collection[str]:
         """Somebody who was not online offers these no more; ids of contents that may not be served on any longer."""
@@ -337,6 +345,12 @@ class Presence:
         if not self.networks.crowded or not MOST < self.count_for(content, asker) <= MAX_WEIGHED:
             return 0
         return self.networks.excess(self.holders_for(content, asker))
+
+    def is_all_busy(self, content: int, asker: Asker) -> bool:
+        """Whether none of those that `count_for` counts has a free upload slot."""
+        if not 0 < self.count_for(content, asker) <= min(MAX_WEIGHED, len(self.busy)):
+            return False
+        return all(account in self.busy for account in self.holders_for(content, asker))
 
     def is_offered_by_others(self, content: int, asker: Asker) -> bool:
         """Whether anybody but the asker offers it to the asker."""

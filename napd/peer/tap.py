@@ -143,7 +143,11 @@ def compose(frame: Frame) -> Peer:
     )
     sharing = PartialSharing(clock=clock, discovery=discovery, disk=disk, run=disk_pool.run, background=background)
     turns = UploadTurns(
-        clock=clock, events=events, slots=int(kept.get("slots", DEFAULT_SLOTS)), weights=values["upload_weights"]
+        clock=clock,
+        events=events,
+        slots=int(kept.get("slots", DEFAULT_SLOTS)),
+        weights=values["upload_weights"],
+        free=discovery.slots_changed,
     )
     uploads = Uploads(
         clock=clock,

@@ -146,6 +146,12 @@ class Unwish(Struct, frozen=True, tag="unwish", tag_field="t"):
     wishes: Annotated[tuple[RequestId, ...], Meta(max_length=MAX_UNWISH_BATCH)]
 
 
+class Slots(Struct, frozen=True, tag="slots", tag_field="t"):
+    """Peer → index: so many uploads could begin now; until it is said, some could."""
+
+    free: Annotated[int, Meta(ge=0, le=10_000)]
+
+
 class Seek(Struct, frozen=True, tag="seek", tag_field="t"):
     """Peer → index: tell me who holds these, now and whenever it changes."""
 
@@ -346,7 +352,21 @@ class Bye(Struct, frozen=True, tag="bye", tag_field="t"):
 FINAL_CODES = frozenset({"name_taken", "bad_name", "bad_credential", "banned", "replaced", "version"})
 
 FromPeer = (
-    Hello | Login | Announce | Search | Wish | Unwish | Seek | Unseek | Partial | Users | Ping | Pong | Error | Bye
+    Hello
+    | Login
+    | Announce
+    | Search
+    | Wish
+    | Unwish
+    | Slots
+    | Seek
+    | Unseek
+    | Partial
+    | Users
+    | Ping
+    | Pong
+    | Error
+    | Bye
 )
 FromIndex = (
     Hello
@@ -366,7 +386,7 @@ FromIndex = (
 )
 
 decode_from_peer = decoder_for(
-    Hello, Login, Announce, Search, Wish, Unwish, Seek, Unseek, Partial, Users, Ping, Pong, Error, Bye
+    Hello, Login, Announce, Search, Wish, Unwish, Slots, Seek, Unseek, Partial, Users, Ping, Pong, Error, Bye
 ).decode
 decode_from_index = decoder_for(
     Hello, Welcome, Ticket, Ack, Resync, Results, Wished, Sources, UserList, Reachable, Ping, Pong, Error, Bye

@@ -61,9 +61,21 @@ class Holder(Protocol):
 
 
 class UploadTurns:
-    """:param weights: of groups of users; who is in none of them has `DEFAULT_WEIGHT`."""
+    """
+    :param weights: of groups of users; who is in none of them has `DEFAULT_WEIGHT`.
+    :param free: told how many slots are free, whenever that may be another number.
+    """
 
-    def __init__(self, *, clock: IReactorTime, events: Events, slots: int, weights: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        events: Events,
+        slots: int,
+        weights: Mapping[str, float],
+        free: Callable[[int], None] = lambda free: None,
+    ) -> None:
+        self._free = free
         self._clock = clock
         self._events = events
         self._slots = Slots[Holder](slots)
@@ -227,6 +239,7 @@ class UploadTurns:
                     turn.callback(None)
         finally:
             self._handing_out = False
+        self._free(max(0, self._slots.limit - len(self._slots.holders())))
         self._changed()
 
     def _changed(self, *, asked: bool = False) -> None:

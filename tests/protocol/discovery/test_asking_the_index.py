@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from napd.discovery.index_client import IndexAddress, IndexClient
 from napd.discovery.interface import Holder
 from napd.discovery.session import ANSWER_S
+from napd.discovery.slot_news import LASTS_S
 from napd.errors import Denied, Misuse, NapError, RemoteProtocolError, TimedOut, Unreachable
 from napd.model import ContentId
 from napd.net.identity import Identity, new_identity
@@ -330,3 +331,17 @@ def test_no_more_parts_are_offered_than_the_index_takes(rig: Rig, monkeypatch: p
     client.withdraw_parts(CONTENTS[:1])
     client.offer_parts(CONTENTS[2:4])
     assert index.visit.last(wire.Partial).add == (CONTENTS[2],)
+
+
+def test_that_no_slot_is_free_is_told_in_each_session(rig: Rig) -> None:
+    index, client = online(rig)
+    client.slots_changed(0)
+    rig.pass_time(LASTS_S)
+    assert index.visit.all(wire.Slots) == [wire.Slots(0)]
+    index.visit.hang_up("shutdown")
+    rig.pass_time(1)
+    index.visit.log_in()
+    rig.pass_time(LASTS_S)
+    assert index.visit.all(wire.Slots) == [wire.Slots(0)]
+    client.slots_changed(2)
+    client.stop()

@@ -44,6 +44,7 @@ def everything_told(shares: list[tuple[list[Entry], list[Entry]]], *, with_hidde
         if with_hidden:
             other.announce(*unseen)
         others.append(other)
+    others[0].say(wire.Slots(0))
     for step in range(3):
         index.wait(1)
         for sort in ("best", "sources", "size", "name"):

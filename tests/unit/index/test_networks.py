@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napd.index.networks import MOST, Networks, network_of
+from napd.wire import index as wire
 from tests.support.index_script import IndexScript, PeerScript, entry
 
 
@@ -86,3 +87,26 @@ def test_who_leaves_is_counted_no_more() -> None:
     assert index.services.presence.networks.crowded
     peers[0].leave()
     assert not index.services.presence.networks.crowded
+
+
+def test_what_only_busy_ones_have_comes_after_what_others_have() -> None:
+    index = IndexScript()
+    asker = index.online("zoe")
+    holders = [index.online(name, entry(f"s/{name} song.mp3")) for name in ("ann", "bob")]
+    both = asker.found("song")
+    first, second = holders if both[0] == "ann song.mp3" else holders[::-1]
+    first.say(wire.Slots(0))
+    assert asker.found("song") == both[::-1]
+    second.say(wire.Slots(0))
+    assert asker.found("song") == both
+    second.say(wire.Slots(3))
+    assert asker.found("song") == both[::-1]
+    # One more who has it, and a slot.
+    more = index.online("cat", *first.entries)
+    assert asker.found("song") == both
+    more.leave()
+    first.leave()
+    first.connect()
+    first.login()
+    assert asker.found("song") == both
+    assert index.services.presence.busy == set()

@@ -88,3 +88,20 @@ def test_a_turn_costs_no_square_of_the_crowd() -> None:
 
     cost(50)
     assert cost(500) < 40 * max(cost(50), 0.001)
+
+
+def test_how_many_slots_are_free_is_told_whenever_turns_begin_and_end() -> None:
+    told: list[int] = []
+    turns = UploadTurns(clock=Clock(), events=Events(lambda: 0.0), slots=2, weights={}, free=told.append)
+    one, another, late = (Connection(f"user{n}") for n in range(3))
+    turns.ask(one, 2)
+    turns.ask(another, 2)
+    turns.ask(late, 2)
+    assert told == [1, 0, 0]
+    turns.release(one)
+    assert told[-1] == 0
+    turns.release(another)
+    assert told[-1] == 1
+    turns.set_limit(0)
+    assert told[-1] == 0
+    turns.stop()
