@@ -134,11 +134,11 @@ def daemon(work: Work) -> Outcome:
         shutil.move(file, index.state / file.name)
     disk.add(sum(file.stat().st_size for file in index.state.iterdir()) / holdings)
     try:
-        work.said("starting a real index")
-        began = perf_counter()
-        index.start()
-        index.wait_for_event("index.loaded", timeout=PATIENCE_S)
-        outcome.row("restart to searching", "s", at_most(5)).add(perf_counter() - began)
+        work.said("starting a real index, twice")
+        # The first one has nothing but the database.
+        outcome.row("start to searching, from the database alone", "s").add(_started_s(index))
+        index.terminate()
+        outcome.row("restart to searching", "s", at_most(5)).add(_started_s(index))
         with Crowd(work, index, corpus.folder) as crowd:
             work.said("everybody logs in, and 50 search through TLS")
             came = crowd.hear()
@@ -220,6 +220,14 @@ def percentile(values: Sequence[float], hundredth: int) -> float:
     """The smallest value that so many hundredths are not above."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, len(ordered) * hundredth // 100)]
+
+
+def _started_s(index: IndexProcess) -> float:
+    """Seconds from the command until all that is known can be found."""
+    mark, began = index.mark(), perf_counter()
+    index.start()
+    index.wait_for_event("index.loaded", after=mark, timeout=PATIENCE_S)
+    return perf_counter() - began
 
 
 def _index(processes: Processes, name: str) -> IndexProcess:
