@@ -33,7 +33,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/python scripts/demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 bench: $(VENV)/.installed
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
