@@ -25,10 +25,8 @@ from .words import searchable
 
 #: Matching items that one search looks at, at most: some 10 ms.
 MAX_EXAMINED = 5_000
-#: The same where all of them match, and only their order is in question.
-MAX_RANKED = 2_000
 #: Contents that may be on the page after which no less popular band is looked at.
-ENOUGH = 500
+ENOUGH = 1_000
 
 
 @define
@@ -53,8 +51,6 @@ class _Judge:
         # Words alone are left out by bitmaps.
         self._barred = [piece.pattern for piece in wanted.query.excluded if not piece.decided]
         self._choosy = wanted.query.attributes.anything() or bool(self._barred)
-        #: Whether an item that the bitmaps let through may still be none.
-        self.looks = self._choosy or bool(self._needed)
         #: Of each content that matches, what its best matching name is worth.
         self._points: dict[int, int] = {}
 
@@ -63,9 +59,10 @@ class _Judge:
         row_of, text_of, content_of = self._table.row, self._table.text, self._table.content.one
         points, query = self._points, self._wanted.query
         by_words = self._wanted.sort == "best"
+        looks = self._choosy or bool(self._needed)
         contents: set[int] = set()
         for item in items:
-            if self.looks and not self.fits(row_of(item)):
+            if looks and not self.fits(row_of(item)):
                 continue
             content = content_of[item]
             contents.add(content)
@@ -252,9 +249,7 @@ class MemoryEngine:
         matches = self._matches(wanted, asker)
         judge = _Judge(self._table, self._presence, wanted, asker)
         placed = _Placed({}, False, Among(matches, judge.fits))
-        ranked = wanted.sort in ("best", "sources") and not judge.looks
-        budget = min(self._max_examined, MAX_RANKED) if ranked else self._max_examined
-        left, on_page = matches, 0
+        left, budget, on_page = matches, self._max_examined, 0
         for group in self._groups(left):
             for number in judge.examine(islice(group, max(0, budget))):
                 place = judge.place(number, placed.among)
