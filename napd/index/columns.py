@@ -66,3 +66,8 @@ def distinct(numbers: Ids) -> Ids:
     first[0] = True
     np.not_equal(found[1:], found[:-1], out=first[1:])
     return found[first]
+
+
+def with_these(numbers: Ids, more: list[int]) -> Ids:
+    """Both, each once, sorted, if the numbers are."""
+    return np.union1d(numbers, np.array(more, np.uint32)) if more else numbers

@@ -15,7 +15,7 @@ from pyroaring import BitMap
 
 from .absent import Absent, Absentees
 from .bands import Bands, falls, rises
-from .columns import Column, Ids, bitmap, distinct, ids_in
+from .columns import Column, Ids, bitmap, distinct, ids_in, with_these
 from .holders import Holders
 from .items import Asker
 from .multimap import Multimap
@@ -30,6 +30,7 @@ MAX_STALE = 10_000
 MAX_WEIGHED = 2_000
 #: Contents of which is remembered what they are called.
 MAX_SHOWN = 50_000
+_NOTHING = BitMap()
 
 
 @define(eq=False)
@@ -118,7 +119,7 @@ class Presence:
         online.items |= added
         if self.swarms:
             self.swarms.offered(self.swarms.watched.among(changed, self._table))
-        return _with(changed, [self._add_restricted(online, item) for item in restricted])
+        return with_these(changed, [self._add_restricted(online, item) for item in restricted])
 
     def remove(self, online: Online, items: Iterable[int]) -> Ids:
         """The account takes these back. Contents whose holders may have changed, sorted."""
@@ -147,7 +148,7 @@ class Presence:
         if withdrawn and self.swarms:
             gone = changed[self._sources.all[changed] == 0]
             self.swarms.withdrawn(self.swarms.watched.among(gone, self._table))
-        return _with(changed, [self._remove_restricted(online, item) for item in restricted])
+        return with_these(changed, [self._remove_restricted(online, item) for item in restricted])
 
     def _add_public(self, online: Online, items: Ids) -> Ids:
         """:param items: sorted, none of which the account offers yet."""
@@ -396,10 +397,3 @@ class Presence:
         if content not in self._restricted:
             return []
         return [item for item in self._restricted.of(content) if asker.may_see(self._table.row(item).audience or ())]
-
-
-_NOTHING = BitMap()
-
-
-def _with(contents: Ids, more: list[int]) -> Ids:
-    return np.union1d(contents, np.array(more, np.uint32)) if more else contents

