@@ -51,7 +51,7 @@ def parts_of(table: ItemTable, postings: Postings, filters: Filters) -> Iterator
     items = table.highest + 1
     yield _column("content", table.content, items)
     contents = table.highest_content + 1
-    for name, column in (("size", table.size), ("folder", table.folder)):
+    for name, column in (("size", table.size), ("folder", table.folder), ("words", table.words)):
         yield _column(name, column, items)
     yield from _texts("names", table.texts, items)
     yield from _texts("folders", table.folders.texts, table.folders.highest + 1)
@@ -113,6 +113,7 @@ def _table(parts: _Parts) -> ItemTable:
     table.content.put(content)
     table.size.put(_numbers(parts, "size", np.uint64))
     table.folder.put(folder)
+    table.words.put(_numbers(parts, "words", np.uint8))
     table.texts = _restored_texts(parts, "names", items)
     table.folders = _restored_folders(parts, folder[items])
     _link(table, items, len(raw))

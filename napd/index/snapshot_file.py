@@ -27,7 +27,7 @@ from ..errors import NapError
 #: Parts that a file may have.
 MAX_PARTS = 1_000_000
 
-_BEGIN = f"napd index snapshot 1 {sys.byteorder}\n".encode()
+_BEGIN = f"napd index snapshot 2 {sys.byteorder}\n".encode()
 _HEAD = Struct("=16sQ")
 _END = "end"
 _HASH_BYTES = 32

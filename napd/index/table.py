@@ -34,6 +34,8 @@ _MAX_STEPS = 16
 _NO_MEDIA = Media()
 #: Duration in seconds, bitrate in kbit/s, width, height, after the name of an item that has any; -1 is not known.
 _MEDIA = Struct("<diii")
+#: Words of a name that are counted.
+MAX_WORDS = 255
 #: No name has it.
 _MEDIA_FOLLOWS = b"\0"
 
@@ -67,6 +69,8 @@ class ItemTable:
         self.size = Column(np.uint64)
         self.next = Column(np.uint32)
         self.folder = Column(np.uint32)
+        #: How many words the file's name has, of more than `MAX_WORDS` that many.
+        self.words = Column(np.uint8)
         self.texts = Texts()
         self.folders = Folders()
         #: By content: one of its items.
@@ -102,7 +106,7 @@ class ItemTable:
     def learn(self, item: Item) -> frozenset[str] | None:
         """Take an item in; the terms to find it by, or None if it is known."""
         number, content, entry = item.id, item.content, item.entry
-        for column in (self.content, self.size, self.next, self.folder):
+        for column in (self.content, self.size, self.next, self.folder, self.words):
             column.reach(number)
         if self.content.one[number]:
             return None
@@ -123,7 +127,9 @@ class ItemTable:
         self.highest_content = max(self.highest_content, content)
         self.changes += 1
         self._size += 1
-        return searchable(entry.folder, entry.name).terms
+        found_by = searchable(entry.folder, entry.name)
+        self.words.one[number] = min(found_by.words, MAX_WORDS)
+        return found_by.terms
 
     def forget(self, items: Iterable[int]) -> Iterator[tuple[int, Row]]:
         """Those that were known, each as it was: it is gone now. Other work may be done between one and the next.

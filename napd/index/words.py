@@ -119,10 +119,12 @@ class Searchable:
 
     :param text: the runs of each name in order, blanks between them and at both ends, the file's own name last.
     :param terms: what to look it up by.
+    :param words: how many runs the file's own name is of.
     """
 
     text: str
     terms: frozenset[str]
+    words: int
 
 
 def searchable(folder: str, name: str) -> Searchable:
@@ -133,7 +135,7 @@ def searchable(folder: str, name: str) -> Searchable:
         if run.script is Script.UNSPACED:
             terms.update(run.text)
     text = f" {BOUNDARY} ".join(joined(found) for found in names)
-    return Searchable(f" {text} ", frozenset(terms))
+    return Searchable(f" {text} ", frozenset(terms), len(names[-1]))
 
 
 def searchable_text(folder: str, name: str) -> str:
