@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import ContentId
-from .columns import Ids
+from .columns import Column, Ids
 
 ID_BYTES = 32
 #: Tables that grow each for itself, so that no growth takes more than some milliseconds at some millions of contents.
@@ -27,14 +27,14 @@ class ContentIds:
     def __init__(self) -> None:
         # Python's hashes of texts are another secret in each process.
         self._multipliers = [hash(f"content {word}") & _MASK64 | 1 for word in range(ID_BYTES // 8)]
-        self._hold(np.zeros((_FIRST, ID_BYTES), np.uint8))
+        self._bytes: Column[np.uint8] = Column(np.uint8)
         self._tables = [_Table(np.zeros(0, np.uint32), np.zeros(0, np.uint64)) for _ in range(_TABLES)]
 
     @classmethod
     def of(cls, raw: NDArray[np.uint8], numbers: Ids) -> ContentIds:
         """:param raw: ids by number, of which `numbers` are in use."""
         ids = cls()
-        ids._hold(raw)
+        ids._bytes.put(raw.reshape(-1))
         hashes = ids._hashes(numbers)
         table_of = (hashes % np.uint64(_TABLES)).astype(np.uint8)
         order = np.argsort(table_of, kind="stable")
@@ -43,19 +43,21 @@ class ContentIds:
         ids._tables = [_Table(*part) for part in parts]
         return ids
 
+    @property
+    def raw(self) -> NDArray[np.uint8]:
+        """Ids by number, not to be kept."""
+        raw: NDArray[np.uint8] = self._bytes.all[: len(self._bytes.all) // ID_BYTES * ID_BYTES].reshape(-1, ID_BYTES)
+        return raw
+
     def reach(self, number: int) -> None:
         """Have room for this number."""
-        have = len(self.raw)
-        if number >= have:
-            grown = np.zeros((max(number + 1, have * 3 // 2), ID_BYTES), np.uint8)
-            grown[:have] = self.raw
-            self._hold(grown)
+        self._bytes.reach((number + 1) * ID_BYTES - 1)
 
     def add(self, number: int, content: str) -> None:
         """Neither number nor id may be there yet."""
         self.reach(number)
         raw = bytes.fromhex(content)
-        self._bytes[number * ID_BYTES : (number + 1) * ID_BYTES] = raw
+        self._bytes.one[number * ID_BYTES : (number + 1) * ID_BYTES] = raw
         hashed = self._hash(raw)
         at = hashed % _TABLES
         if self._tables[at].is_full():
@@ -66,10 +68,10 @@ class ContentIds:
     def remove(self, number: int) -> None:
         hashed = self._hash(self._raw(number))
         self._tables[hashed % _TABLES].remove(number, hashed)
-        self._bytes[number * ID_BYTES : (number + 1) * ID_BYTES] = bytes(ID_BYTES)
+        self._bytes.one[number * ID_BYTES : (number + 1) * ID_BYTES] = bytes(ID_BYTES)
 
     def id_of(self, number: int) -> ContentId:
-        return ContentId(self._bytes[number * ID_BYTES : (number + 1) * ID_BYTES].hex())
+        return ContentId(self._bytes.one[number * ID_BYTES : (number + 1) * ID_BYTES].hex())
 
     def number_of(self, content: str) -> int | None:
         raw = bytes.fromhex(content)
@@ -83,11 +85,7 @@ class ContentIds:
         return sum(map(len, self._tables))
 
     def _raw(self, number: int) -> bytes:
-        return bytes(self._bytes[number * ID_BYTES : (number + 1) * ID_BYTES])
-
-    def _hold(self, raw: NDArray[np.uint8]) -> None:
-        self.raw = raw
-        self._bytes = memoryview(raw).cast("B")  # type: ignore[arg-type]
+        return bytes(self._bytes.one[number * ID_BYTES : (number + 1) * ID_BYTES])
 
     def _hash(self, raw: bytes) -> int:
         total = 0

@@ -116,7 +116,7 @@ def _table(parts: _Parts) -> ItemTable:
     table.words.put(_numbers(parts, "words", np.uint8))
     table.texts = _restored_texts(parts, "names", items)
     table.folders = _restored_folders(parts, folder[items])
-    _link(table, items, len(raw))
+    _link(table, items, len(content), len(raw))
     table.ids = ContentIds.of(raw, distinct(content[items]))
     for data in parts.get("audiences", ()):
         some = msgspec.msgpack.decode(data, type=dict[int, tuple[str, ...]])
@@ -127,11 +127,14 @@ def _table(parts: _Parts) -> ItemTable:
     return table
 
 
-def _link(table: ItemTable, items: Ids, contents: int) -> None:
-    """The lists of items by content."""
+def _link(table: ItemTable, items: Ids, places: int, contents: int) -> None:
+    """The lists of items by content.
+
+    :param places: one more than the highest of all numbers of items; and `contents` of contents.
+    """
     in_order = items[np.argsort(table.content.all[items], kind="stable")]
     content = table.content.all[in_order]
-    following: Ids = np.zeros(len(table.content.all), np.uint32)
+    following: Ids = np.zeros(places, np.uint32)
     same = content[1:] == content[:-1]
     following[in_order[:-1][same]] = in_order[1:][same]
     first: Ids = np.zeros(contents, np.uint32)
