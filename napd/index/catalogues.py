@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import numpy as np
 from pyroaring import BitMap
@@ -124,12 +124,15 @@ class Catalogues:
         self._seeking.swarms_changed({*dropped, *joined})
         return too_many
 
+    def parts_told(self, online: Online, parts: Mapping[str, bool]) -> None:
+        """All that an account at another node has parts of; whether each is open there."""
+        if self._presence.get(online.account.number) is online:
+            self._seeking.swarms_changed(self._presence.swarms.put(online.account, parts))
+
     def reached(self, online: Online, addresses: Sequence[str]) -> None:
         """These addresses of the account are proven."""
         online.addresses = tuple(addresses)
         if self._presence.get(online.account.number) is online:
-            if addresses:
-                self._presence.networks.join_by(online.account.number, addresses[0])
             self._seeking.changed(self._presence.contents_of(online))
             self._seeking.swarms_changed(self._presence.swarms.of(online.account))
 

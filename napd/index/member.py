@@ -69,6 +69,7 @@ class Member:
                 self._services.wishing.drop(self, message.wishes)
             case wire.Slots():
                 self._services.presence.slots_told(self._online, message.free)
+                self._services.cluster.said(self._online)
             case wire.Seek():
                 self._seek(message)
             case wire.Unseek():
@@ -170,7 +171,9 @@ class Member:
             self._limit("index.seeks", f"over {wire.MAX_SEEKS} contents are sought", None)
 
     def _parts(self, message: wire.Partial) -> None:
-        if self._services.catalogues.parts_changed(self._online, message.add, message.drop):
+        too_many = self._services.catalogues.parts_changed(self._online, message.add, message.drop)
+        self._services.cluster.said(self._online)
+        if too_many:
             self._limit("index.partials", f"parts of over {wire.MAX_PARTIALS} contents are offered", None)
 
     # --- Told unasked ----------------------------------------------------------------------------

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
-from ..net.dial import split_address
-
 #: Sources of one network that count in the ranking; of more, only so many do.
 MOST = 4
 #: Bits of an address that name its network: what one customer is given, at most.
@@ -33,18 +31,20 @@ class Networks:
         self._crowded: set[str] = set()
 
     def join(self, account: int, host: str) -> None:
-        """It connects from there; that may be said again."""
+        """It connects from there."""
+        self.put(account, network_of(host))
+
+    def put(self, account: int, network: str | None) -> None:
+        """It connects from this network; that may be said again."""
         self.leave(account)
-        network = self._network[account] = network_of(host)
+        self._network[account] = network
         if network is not None:
             self._sizes[network] += 1
             if self._sizes[network] > MOST:
                 self._crowded.add(network)
 
-    def join_by(self, account: int, address: str) -> None:
-        """It can be dialled there, which counts only if it is not known where it connects from."""
-        if account not in self._network:
-            self.join(account, split_address(address)[0])
+    def of(self, account: int) -> str | None:
+        return self._network.get(account)
 
     def leave(self, account: int) -> None:
         network = self._network.pop(account, None)

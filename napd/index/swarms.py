@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from binascii import crc32
 from bisect import bisect, insort
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from attrs import define, field
 
@@ -37,6 +37,8 @@ class Swarms:
         #: The contents that have a swarm.
         self.watched = Watched()
         self._contents: dict[int, set[str]] = {}
+        #: Told of accounts that have parts of what has become open, or is so no more.
+        self.turned: Callable[[Collection[int]], None] = lambda accounts: None
 
     def __bool__(self) -> bool:
         return bool(self._swarms)
@@ -74,21 +76,40 @@ class Swarms:
             self._contents.pop(account.number, None)
         return dropped
 
+    def put(self, account: Account, parts: Mapping[str, bool]) -> set[str]:
+        """All that an account elsewhere has parts of, and whether each is open there; returns those that changed.
+
+        Here a content may be known as open from before; it is not once the others know that it was taken back.
+        """
+        changed = {*self.drop(account, set(self.of(account)) - parts.keys())}
+        for content, is_open in parts.items():
+            is_new = content not in self._swarms
+            changed.update(self.join(account, (content,))[0])
+            swarm = self._swarms.get(content)
+            if swarm is not None and swarm.open != is_open and (is_new or not is_open):
+                swarm.open = is_open or self._offered(content)
+                changed.add(content)
+        return changed
+
     def of(self, account: Account) -> Collection[str]:
         """What the account has parts of."""
         return self._contents.get(account.number, ())
 
     def offered(self, contents: Iterable[str]) -> None:
         """Somebody offers these to everyone."""
-        for content in contents:
-            if content in self._swarms:
-                self._swarms[content].open = True
+        self._turn(contents, to_open=True)
 
     def withdrawn(self, contents: Iterable[str]) -> None:
         """The last who offered these to everyone took them back."""
-        for content in contents:
-            if content in self._swarms:
-                self._swarms[content].open = False
+        self._turn(contents, to_open=False)
+
+    def _turn(self, contents: Iterable[str], *, to_open: bool) -> None:
+        swarms = [self._swarms[content] for content in contents if content in self._swarms]
+        turned = [swarm for swarm in swarms if swarm.open != to_open]
+        for swarm in turned:
+            swarm.open = to_open
+        if turned:
+            self.turned({account for swarm in turned for _, account in swarm.ring})
 
     # --- Looking ---------------------------------------------------------------------------------
 

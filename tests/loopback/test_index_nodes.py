@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from napd.index.cluster.interface import LEASE_S
-from tests.support.community import found, random_file, saved, waited
+from tests.support.community import MIB, found, random_file, received, saved, waited
 from tests.support.postgres import PostgresServer, running_server
 from tests.support.processes import IndexProcess, PeerProcess, Processes
 from tests.support.waiting import until
@@ -114,6 +114,50 @@ def test_three_nodes_are_one_index_and_one_of_them_is_killed(postgres: PostgresS
     # It comes back, and is told everything.
     first.restart()
     until(lambda: {"anna", "bob", "carl"} <= set(users(first)), "the first node knows who is online", every_s=0.2)
+
+
+def test_what_peers_say_and_ask_crosses_nodes(postgres: PostgresServer, processes: Processes) -> None:
+    first, second, third = nodes(processes, postgres.database(), 3)
+    bob = peer(processes, "bob", second)
+    carl = peer(processes, "carl", third)
+    for one in (bob, carl):
+        one.start()
+        one.wait_for_event("index.connected")
+    # A wish at one node hears of what is announced at another.
+    assert carl.ctl("wish", "add", "song").status == 0
+    anna = peer(processes, "anna", first)
+    data = random_file(anna.shared / "anna song.bin", 8 * MIB)
+    anna.start()
+    anna.ctl("limit", "--up", "1MiB")
+    third.wait_for_event("wish.told", user="carl", results=1)
+    for one in (anna, bob, carl):
+        until(lambda p=one: p.ctl("status").json["reachable"], "to be reachable", every_s=0.1)  # type: ignore[misc]
+
+    # Who fetches from one node is told, as sources, who has it at another, and who at a third has parts of it.
+    found(bob, "song")
+    assert bob.ctl("get", "1").status == 0
+    received(bob, 2 * MIB)
+    found(carl, "song")
+    assert carl.ctl("get", "1").status == 0
+    until(lambda: users_of(carl) == {"anna": False, "bob": True}, "both sources", every_s=0.1)
+    for one in (bob, carl):
+        assert waited(one).status == 0
+        assert saved(one) == data
+    assert bob.seen("upload.started") or carl.seen("upload.started")
+    # A source that comes back at another node is one again.
+    mark = anna.mark()
+    first.terminate()
+    anna.options = [*anna.options, "--index", f"{second.address}#{second.id}"]
+    anna.terminate()
+    anna.restart()
+    anna.wait_for_event("index.connected", after=mark)
+    assert [row["users"] for row in found(carl, "anna")] == [["anna"]]
+
+
+def users_of(one: PeerProcess) -> dict[str, bool]:
+    """The sources of the first download; which of them have only parts."""
+    rows = one.ctl("sources", "1").json["sources"]
+    return {row["user"]: "is fetching it too" in row["why"] for row in rows}
 
 
 def test_of_two_logins_at_two_nodes_the_later_stays(postgres: PostgresServer, processes: Processes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from attrs import define
 from pyroaring import BitMap
@@ -13,7 +13,7 @@ from ...ops.events import Events
 from ..catalogues import Catalogues
 from ..presence import Online, Presence
 from ..store.interface import NOWHERE, Applied, Opened
-from .interface import Happening, Present, SharedStore
+from .interface import Condition, Happening, Present, SharedStore
 
 #: Rows of the log read at once.
 PAGE = 200
@@ -70,9 +70,12 @@ class Follower:
         self._stale = True
         self.wake()
 
-    def here(self) -> Sequence[Online]:
-        """Accounts that are online at this node."""
-        return [online for online in self._presence.all() if not self._is_remote(online)]
+    def here(self, among: Collection[int] | None = None) -> Sequence[Online]:
+        """Accounts that are online at this node; of these (by number) only, if any are named."""
+        if among is None:
+            return [online for online in self._presence.all() if not self._is_remote(online)]
+        found = (self._presence.get(account) for account in among)
+        return [online for online in found if online is not None and not self._is_remote(online)]
 
     async def _follow(self) -> None:
         try:
@@ -133,6 +136,7 @@ class Follower:
         await self._publish(online, 0, (held - known).to_array(), (known - held).to_array())
         if tuple(one.addresses) != online.addresses:
             self._catalogues.reached(online, one.addresses)
+        self._conditioned(online, one.condition)
 
     async def _take(self, row: Happening) -> None:
         if self._is_mine(row.node):
@@ -143,6 +147,11 @@ class Follower:
             case "node_down":
                 for account in [account for account, remote in self._remote.items() if remote.node == row.node]:
                     self._gone(account)
+            case "condition":
+                for one in await self._store.conditions(row.added):
+                    known = self._remote.get(one.account)
+                    if known is not None and known.online.session == one.session:
+                        self._conditioned(known.online, one.condition)
             case "swept":
                 await self._catalogues.drop(row.withdrawn)
             case _:
@@ -171,6 +180,7 @@ class Follower:
         if self._presence.get(one.account) is online:
             self._remote[one.account] = _Remote(online, one.node)
             self._catalogues.reached(online, one.addresses)
+            self._conditioned(online, one.condition)
 
     def _is_known(self, one: Present) -> bool:
         """Whether this session is online here already, or a later one is."""
@@ -185,6 +195,12 @@ class Follower:
     async def _publish(self, online: Online, change: int, added: Sequence[int], withdrawn: Sequence[int]) -> None:
         items = await self._store.items(added) if len(added) else ()
         self._catalogues.publish(online, Applied(change, NOWHERE, items, withdrawn))
+
+    def _conditioned(self, online: Online, condition: Condition) -> None:
+        self._presence.slots_told(online, not condition.busy)
+        if self._presence.get(online.account.number) is online:
+            self._presence.networks.put(online.account.number, condition.network)
+        self._catalogues.parts_told(online, condition.parts)
 
     def _gone(self, account: int) -> None:
         self._catalogues.disconnect(self._remote.pop(account).online)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from attrs import define, field, frozen
@@ -21,7 +21,7 @@ RENEW_S = 5.0
 #: Seconds without a renewal, by its own clock, after which a node takes no logins and writes nothing.
 CUT_OFF_S = LEASE_S * 2 / 3
 
-Kind = Literal["announce", "up", "down", "reached", "node_down", "swept"]
+Kind = Literal["announce", "up", "down", "reached", "condition", "node_down", "swept"]
 
 
 def _none() -> array[int]:
@@ -34,7 +34,7 @@ class Happening:
 
     :ivar node: where it happened; of `node_down`, which one is gone. 0: none.
     :ivar at: of `up`, since when the account is online, in seconds since 1970.
-    :ivar added: and `withdrawn` are item ids.
+    :ivar added: and `withdrawn` are item ids; of `condition`, `added` are accounts.
     :ivar number: in the order of commits, from 1; given when the transaction ends.
     """
 
@@ -51,6 +51,20 @@ class Happening:
 
 
 @frozen
+class Condition:
+    """What a session says of itself beside its catalogue, and where it comes from.
+
+    :param busy: it has no free upload slot.
+    :param network: the public one that it connects from (`networks.network_of`).
+    :param parts: contents that its peer has parts of; whether each is open.
+    """
+
+    busy: bool = False
+    network: str | None = None
+    parts: Mapping[str, bool] = field(factory=dict)
+
+
+@frozen
 class Present:
     """An account that is online at a node.
 
@@ -62,6 +76,7 @@ class Present:
     node: int
     since: float
     addresses: Sequence[str]
+    condition: Condition = Condition()
 
 
 @frozen
@@ -102,6 +117,12 @@ class SharedStore(IndexStore, Protocol):
     def reached(self, account: int, session: int, addresses: Sequence[str]) -> Deferred[None]:
         """These addresses of the account are proven."""
 
+    def describe(self, present: Sequence[Present]) -> Deferred[None]:
+        """These accounts are in these conditions, as far as their sessions are online."""
+
+    def conditions(self, accounts: Sequence[int]) -> Deferred[Sequence[Present]]:
+        """Those of these accounts that are online."""
+
     def standing(self) -> Deferred[Standing]: ...
 
     def arrival(self, account: int) -> Deferred[tuple[Account, array[int]]]:
@@ -136,6 +157,9 @@ class Cluster(Protocol):
 
     def reached(self, online: Online, addresses: Sequence[str]) -> None: ...
 
+    def said(self, online: Online) -> None:
+        """What a session here says of itself is another thing now (`Condition`)."""
+
     async def stop(self) -> None: ...
 
 
@@ -157,6 +181,9 @@ class Alone:
         """Likewise."""
 
     def reached(self, online: Online, addresses: Sequence[str]) -> None:
+        """Likewise."""
+
+    def said(self, online: Online) -> None:
         """Likewise."""
 
     async def stop(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import Random
 
 from twisted.internet import defer
@@ -17,7 +17,8 @@ from ...ops.events import Events
 from ..catalogues import Catalogues
 from ..presence import Online, Presence
 from .follower import Follower
-from .interface import CUT_OFF_S, LEASE_S, RENEW_S, Present, SharedStore
+from .interface import CUT_OFF_S, LEASE_S, RENEW_S, SharedStore
+from .telling import Telling, present
 
 #: Seconds between two looks at the leases of the others.
 JUDGE_S = 1.0
@@ -56,6 +57,7 @@ class Node:
         self._events = events
         self._background: Background | None = None
         self._follower: Follower | None = None
+        self._telling: Telling | None = None
         self._name = ""
         self._numbers: list[int] = []
         #: When the lease was last asked for with success; and since when without a gap.
@@ -84,7 +86,9 @@ class Node:
             lambda node: node in self._numbers,
             replaced,
         )
-        background.start("the node's lease", self._live(self._follower))
+        self._telling = Telling(self._store, self._presence, self._clock, background)
+        self._presence.swarms.turned = self._turned
+        background.start("the node's lease", self._live(self._follower, self._telling))
 
     def may_admit(self) -> bool:
         # Until the first lease logins wait for it.
@@ -92,7 +96,9 @@ class Node:
 
     def arrived(self, online: Online, node: int) -> None:
         if node != self.node:
-            self._tell(self._store.stand([_present(online)]))
+            self._tell(self._store.stand([present(self._presence, online)]))
+        if self._telling is not None:
+            self._telling.came(online)
 
     def left(self, account: int, session: int) -> None:
         self._owed[account] = session
@@ -100,6 +106,10 @@ class Node:
 
     def reached(self, online: Online, addresses: Sequence[str]) -> None:
         self._tell(self._store.reached(online.account.number, online.session, addresses))
+
+    def said(self, online: Online) -> None:
+        if self._telling is not None:
+            self._telling.said(online)
 
     async def stop(self) -> None:
         if self._may_write():
@@ -112,20 +122,20 @@ class Node:
 
     # --- The lease -------------------------------------------------------------------------------
 
-    async def _live(self, follower: Follower) -> None:
+    async def _live(self, follower: Follower, telling: Telling) -> None:
         """For ever: renew, judge, listen."""
         while True:
             try:
-                await self._renew(follower)
+                await self._renew(follower, telling)
                 await self._listen(follower)
             except NapError as error:
                 self._note_loss(error)
                 await deferLater(self._clock, RETRY_S * self._random.uniform(0.5, 1.0))
 
-    async def _renew(self, follower: Follower) -> None:
+    async def _renew(self, follower: Follower, telling: Telling) -> None:
         began = self._monotonic()
         if not self._numbers or not await self._store.renew():
-            await self._enter(follower)
+            await self._enter(follower, telling)
         gap = self._renewed_at is None or began - self._renewed_at > CUT_OFF_S
         if gap or self._steady_since is None:
             # The store was away, or we were: the log may have gone on without us, or be another one.
@@ -135,16 +145,19 @@ class Node:
         self._cut_off = False
         for account, session in list(self._owed.items()):
             self.left(account, session)
+        telling.go_on()
 
-    async def _enter(self, follower: Follower) -> None:
+    async def _enter(self, follower: Follower, telling: Telling) -> None:
         """The first time, or after having been found dead: all that is online here is told again."""
         self._numbers.append(await self._store.enter(self._name))
         self._owed.clear()
         self._steady_since = None
         self._events.emit("index.node_up", node=self.node)
-        here = [_present(online) for online in follower.here()]
+        here = follower.here()
         for at in range(0, len(here), _STRIDE):
-            self._tell(self._store.stand(here[at : at + _STRIDE]))
+            self._tell(self._store.stand([present(self._presence, online) for online in here[at : at + _STRIDE]]))
+        for online in here:
+            telling.came(online)
 
     async def _listen(self, follower: Follower) -> None:
         """Until it is time to renew."""
@@ -175,6 +188,12 @@ class Node:
 
     # --- What the store is told ------------------------------------------------------------------
 
+    def _turned(self, accounts: Collection[int]) -> None:
+        """What these have parts of has become open, or is so no more."""
+        if self._follower is not None and self._telling is not None:
+            for online in self._follower.here(accounts):
+                self._telling.said(online)
+
     def _settled(self, account: int, session: int) -> None:
         if self._owed.get(account) == session:
             del self._owed[account]
@@ -186,7 +205,3 @@ class Node:
     def _untold(self, failure: Failure) -> None:
         if not failure.check(NapError):
             self._events.fault("telling other nodes", failure)
-
-
-def _present(online: Online) -> Present:
-    return Present(online.account.number, online.session, 0, online.since, online.addresses)

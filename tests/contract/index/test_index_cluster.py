@@ -3,118 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from itertools import count
-from random import Random
-from typing import Any
+from collections.abc import Iterator
 
-import psycopg
 import pytest
 import pytest_twisted
-from attrs import define, field
-from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import deferLater
 
-from napd.background import Background
-from napd.index.catalogues import Catalogues
-from napd.index.cluster.interface import LEASE_S
-from napd.index.cluster.node import Node
-from napd.index.limits import Limits
-from napd.index.presence import Online, Presence
-from napd.index.services import Services, assemble
-from napd.index.store.interface import NOWHERE, Step
-from napd.index.store.postgres.store import PostgresStore
-from napd.model import PeerId
-from napd.net.dial import TLSDialler
-from napd.ops.events import Event, Events
-from tests.support.index_script import entry, identity
+from napd.index.cluster.interface import LEASE_S, Condition
+from tests.support.cluster import Nodes, reactor_clock
+from tests.support.index_script import content
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import Eventually
-
-KEY = PeerId("k" * 52)
-EPOCH = "e" * 64
-_ids = count(1)
-
-
-@define(eq=False)
-class Process:
-    """One node, without its sockets. `asleep`: it does not renew, as if it were stopped."""
-
-    services: Services
-    store: PostgresStore
-    node: Node
-    background: Background
-    events: list[Event]
-    replaced: list[tuple[int, int]] = field(factory=list)
-    offset_s: float = 0.0
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.offset_s
-
-    async def login(self, user: str, *names: str) -> Online:
-        """A session at this node, with a catalogue of its own."""
-        store = self.store
-        account = await store.account_for(user, KEY, 1.0)
-        opened = await store.open_session(account.number, NOWHERE, 1.0)
-        online = await self.services.catalogues.connect(account, opened, 1.0)
-        step = Step(account.number, opened.session, EPOCH, 0, 1, [entry(f"m/{name}") for name in names], (), True)
-        self.services.catalogues.publish(online, await store.apply(step, 1000))
-        return online
-
-    def users(self) -> dict[str, int]:
-        return {online.account.user: len(online.items) for online in self.services.presence.all()}
-
-    def said(self, name: str) -> Sequence[Event]:
-        return [event for event in self.events if event.event == name]
-
-
-class Nodes:
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.all: list[Process] = []
-
-    def start(self) -> Process:
-        heard: list[Event] = []
-        events = Events(time.time)
-        events.listen(heard.append)
-        background = Background(events.fault)
-        store = PostgresStore.open(reactor, self.url, lambda: f"account-{next(_ids)}", time.monotonic, Random(1))
-        made: list[Process] = []
-
-        def join(catalogues: Catalogues, presence: Presence) -> Node:
-            return Node(
-                store, catalogues, presence, clock=reactor_clock, random=Random(2), events=events,
-                monotonic=lambda: made[0].monotonic() if made else time.monotonic(),
-            )  # fmt: skip
-
-        services = assemble(
-            clock=reactor_clock, now=time.time, events=events, background=background, identity=identity("index"),
-            store=store, dialler=TLSDialler(reactor, identity("index")), random=Random(3), limits=Limits(), join=join,
-        )  # fmt: skip
-        node = services.cluster
-        assert isinstance(node, Node)
-        process = Process(services, store, node, background, heard)
-        made.append(process)
-        node.start(
-            background, f"node{len(self.all)}", lambda account, session: process.replaced.append((account, session))
-        )
-        self.all.append(process)
-        return process
-
-    def sql(self, statement: str) -> None:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute("SET search_path = napd")
-            connection.execute(statement.encode())
-
-    async def end(self) -> None:
-        for process in self.all:
-            await process.background.stop()
-            await process.node.stop()
-            process.services.seeking.stop()
-            await process.store.stop()
-
-
-reactor_clock: Any = reactor
 
 
 @pytest.fixture
@@ -132,8 +32,7 @@ async def test_what_happens_at_one_node_is_seen_at_another_at_once(nodes: Nodes,
     assert time.monotonic() - began < 1.0
     here.node.reached(ann, ("192.0.2.1:7000",))
     await eventually(lambda: [online.addresses for online in there.services.presence.all()] == [("192.0.2.1:7000",)])
-    here.services.catalogues.disconnect(ann)
-    here.node.left(ann.account.number, ann.session)
+    here.leave(ann)
     await eventually(lambda: there.users() == {})
 
 
@@ -149,14 +48,84 @@ async def test_a_node_that_comes_later_learns_who_is_there(nodes: Nodes, eventua
     await eventually(lambda: known.addresses == ("192.0.2.1:7000",))
 
 
+async def test_what_sessions_say_of_themselves_is_known_at_all_nodes(nodes: Nodes, eventually: Eventually) -> None:
+    here, there = nodes.start(), nodes.start()
+    ann = await here.login("ann", "a", "b")
+    bob = await there.login("bob", "c")
+    a, b, c, unknown = content("m/a"), content("m/b"), content("m/c"), content("unknown")
+    await eventually(lambda: there.users() == {"ann": 2, "bob": 1} == here.users())
+    here.services.presence.networks.join(ann.account.number, "8.8.8.8")
+    here.slots(ann, 0)
+    here.parts(ann, c, unknown)
+    expected = Condition(busy=True, network="8.8.8.0/24", parts={c: True, unknown: False})
+    await eventually(lambda: there.knows("ann") == expected)
+    # And by whoever comes later, or has missed something.
+    late = nodes.start()
+    await eventually(lambda: late.users() == {"ann": 2, "bob": 1} and late.knows("ann") == expected)
+    nodes.lose_the_log()
+    here.parts(ann, b, dropped=(unknown,))
+    here.slots(ann, 3)
+    there.parts(bob, a, c)
+    expected = Condition(network="8.8.8.0/24", parts={b: True, c: True})
+    await eventually(lambda: there.knows("ann") == late.knows("ann") == expected)
+    expected = Condition(parts={a: True, c: True})
+    await eventually(lambda: here.knows("bob") == late.knows("bob") == expected)
+    # It is of the session, and ends with it.
+    here.leave(ann)
+    await eventually(lambda: there.users() == {"bob": 1})
+    again = await there.login("ann", "a", "b")
+    await eventually(lambda: here.users() == {"ann": 2, "bob": 1})
+    assert here.knows("ann") == there.knows("ann") == Condition()
+    there.leave(again)
+
+
+async def test_what_changes_often_is_told_once_a_second(nodes: Nodes, eventually: Eventually) -> None:
+    here, there = nodes.start(), nodes.start()
+    sessions = [await here.login(f"user{n}", "a") for n in range(20)]
+    await eventually(lambda: len(there.users()) == 20)
+    before = nodes.number()
+    began = time.monotonic()
+    while time.monotonic() - began < 2.5:
+        for online in sessions:
+            here.slots(online, int(time.monotonic() * 1000) % 2)
+        await deferLater(reactor_clock, 0.01)
+    for online in sessions:
+        here.slots(online, 0)
+    await eventually(lambda: len(there.services.presence.busy) == 20)
+    assert nodes.number() - before <= time.monotonic() - began + 1
+
+
+async def test_contents_are_open_at_all_nodes_or_at_none(nodes: Nodes, eventually: Eventually) -> None:
+    here, there = nodes.start(), nodes.start()
+    a = content("m/a")
+
+    def is_open() -> list[bool]:
+        return [process.services.presence.swarms.is_open(a) for process in nodes.all]
+
+    ann, bob = await here.login("ann", "a"), await here.login("bob")
+    here.parts(bob, a)
+    await eventually(lambda: there.users() == {"ann": 1, "bob": 0} and there.knows("bob").parts == {a: True})
+    # Those who have begun can end without him who left, at every node, also at one that never saw him.
+    here.leave(ann)
+    await eventually(lambda: there.users() == {"bob": 0})
+    late = nodes.start()
+    await eventually(lambda: late.users() == {"bob": 0} and late.knows("bob").parts == {a: True})
+    assert is_open() == [True] * 3
+    # What is withdrawn is open nowhere.
+    ann = await there.login("ann", "a")
+    await eventually(lambda: here.users().get("ann") == late.users().get("ann") == 1)
+    await there.announce(ann, 1, "b")
+    await eventually(lambda: is_open() == [False] * 3)
+    await eventually(lambda: late.knows("bob").parts == here.knows("bob").parts == {a: False})
+    last = nodes.start()
+    await eventually(lambda: "bob" in last.users() and last.knows("bob").parts == {a: False})
+
+
 async def test_a_gap_in_the_log_is_filled_by_comparing_everything(nodes: Nodes, eventually: Eventually) -> None:
     here, there = nodes.start(), nodes.start()
     await here.login("ann", "a")
     await eventually(lambda: there.users() == {"ann": 1})
-    # As if the follower had been far behind while the log was cut.
-    with psycopg.connect(nodes.url, autocommit=True) as connection, connection.transaction():
-        connection.execute("UPDATE napd.clock SET change = change + 100000")
-        connection.execute("DELETE FROM napd.change")
+    nodes.lose_the_log()
     await here.login("bob", "b")
     await eventually(lambda: there.users() == {"ann": 1, "bob": 1})
     assert there.said("index.node_resync")

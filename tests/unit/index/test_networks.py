@@ -47,17 +47,6 @@ def test_what_is_beyond_the_cap_is_counted_for_each_network(moves: list[tuple[in
     assert networks.excess(range(16)) == sum(max(0, size - MOST) for size in sizes.values())
 
 
-def test_an_address_to_dial_counts_only_where_nothing_better_is_known() -> None:
-    networks = Networks()
-    for account in range(MOST + 1):
-        networks.join(account, "10.0.0.1")
-        networks.join_by(account, "8.8.8.8:1")
-    assert not networks.crowded
-    for account in range(10, 10 + MOST + 1):
-        networks.join_by(account, "8.8.8.8:1")
-    assert networks.crowded
-
-
 def crowd(index: IndexScript, name: str, hosts: list[str]) -> list[PeerScript]:
     return [index.online(f"{name[:1]}{n}", entry(f"s/{name} song.mp3"), host=host) for n, host in enumerate(hosts)]
 

@@ -44,11 +44,12 @@ class Log:
         )
 
     def up(self, account: int, session: int, since: float, addresses: Sequence[str] = ()) -> None:
-        """The account is online at this node."""
+        """The account is online at this node. In what condition is said later."""
         self._sql.do(
             "INSERT INTO presence (account, session, node, since, addresses) VALUES (%s, %s, %s, %s, %s) "
             "ON CONFLICT (account) DO UPDATE SET session = excluded.session, node = excluded.node, "
-            "since = excluded.since, addresses = excluded.addresses",
+            "since = excluded.since, addresses = excluded.addresses, "
+            "busy = DEFAULT, network = DEFAULT, parts = DEFAULT",
             account, session, self.node, since, list(addresses),
         )  # fmt: skip
         self.add(Happening("up", self.node, account, session, since, addresses=addresses))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ....model import PeerId
-from ...cluster.interface import LEASE_S, Happening, Present, Standing
+from ...cluster.interface import LEASE_S, Condition, Happening, Present, Standing
 from ..interface import Account
 from ..packing import unpacked
 from .connection import Connection
 from .log import Log
+
+_ONLINE = "presence JOIN node ON number = node AND NOT gone"
+_PRESENT = "account, session, node, presence.since, addresses, busy, network, parts"
+_HASH_BYTES = 32
 
 
 class Lease:
@@ -109,15 +113,39 @@ class Whereabouts:
         if known is not None:
             self._log.add(Happening("reached", self._log.node, account, session, addresses=addresses))
 
+    def describe(self, present: Sequence[Present]) -> None:
+        values = [
+            (one.account, one.session, one.condition.busy, one.condition.network, _packed_parts(one.condition.parts))
+            for one in present
+        ]
+        # In one order everywhere, so that two nodes cannot wait for each other.
+        self._sql.do(
+            "SELECT FROM presence WHERE account = ANY(%s) ORDER BY account FOR UPDATE", [one.account for one in present]
+        )
+        rows = self._sql.rows(
+            "UPDATE presence SET busy = said.busy, network = said.network, parts = said.parts "
+            "FROM unnest(%s::integer[], %s::bigint[], %s::boolean[], %s::text[], %s::bytea[]) "
+            "AS said (account, session, busy, network, parts) "
+            "WHERE presence.account = said.account AND presence.session = said.session RETURNING presence.account",
+            *map(list, zip(*values, strict=True)),
+        )  # fmt: skip
+        if rows:
+            accounts = array("I", sorted(account for (account,) in rows))
+            self._log.add(Happening("condition", self._log.node, added=accounts))
+
     # --- Reading ---------------------------------------------------------------------------------
+
+    def conditions(self, accounts: Sequence[int]) -> Sequence[Present]:
+        rows = self._sql.rows(
+            f"SELECT {_PRESENT} FROM {_ONLINE} WHERE account = ANY(%s)",  # noqa: S608
+            list(accounts),
+        )
+        return [_present(*row) for row in rows]
 
     def standing(self) -> Standing:
         """One statement, so that both are of one moment."""
-        rows = self._sql.rows(
-            "SELECT change, account, session, node, since, addresses FROM clock LEFT JOIN "
-            "(presence JOIN node ON number = node AND NOT gone) ON true"
-        )
-        present = [Present(*row) for _, *row in rows if row[0] is not None]
+        rows = self._sql.rows(f"SELECT change, {_PRESENT} FROM clock LEFT JOIN ({_ONLINE}) ON true")  # noqa: S608
+        present = [_present(*row) for _, *row in rows if row[0] is not None]
         return Standing(rows[0][0], present)
 
     def arrival(self, account: int) -> tuple[Account, array[int]]:
@@ -127,3 +155,28 @@ class Whereabouts:
             account,
         )
         return Account(number, account_id, user, PeerId(key)), unpacked(share)
+
+
+def _present(
+    account: int,
+    session: int,
+    node: int,
+    since: float,
+    addresses: list[str],
+    busy: bool,
+    network: str | None,
+    parts: bytes,
+) -> Present:
+    return Present(
+        account, session, node, since, tuple(addresses), Condition(busy, network, _unpacked_parts(parts))
+    )  # fmt: skip
+
+
+def _packed_parts(parts: Mapping[str, bool]) -> bytes:
+    return b"".join(bytes.fromhex(content) + bytes([is_open]) for content, is_open in parts.items())
+
+
+def _unpacked_parts(packed_parts: bytes) -> Mapping[str, bool]:
+    size = _HASH_BYTES + 1
+    pieces = (packed_parts[at : at + size] for at in range(0, len(packed_parts), size))
+    return {piece[:_HASH_BYTES].hex(): bool(piece[_HASH_BYTES]) for piece in pieces}

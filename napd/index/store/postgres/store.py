@@ -149,6 +149,12 @@ class PostgresStore:
     def reached(self, account: int, session: int, addresses: Sequence[str]) -> Deferred[None]:
         return self._commits.write(lambda: self._whereabouts.reached(account, session, addresses))
 
+    def describe(self, present: Sequence[Present]) -> Deferred[None]:
+        return self._commits.write(lambda: self._whereabouts.describe(present))
+
+    def conditions(self, accounts: Sequence[int]) -> Deferred[Sequence[Present]]:
+        return self._read(lambda: self._read_whereabouts.conditions(accounts))
+
     def standing(self) -> Deferred[Standing]:
         return self._read(self._read_whereabouts.standing)
 

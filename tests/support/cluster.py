@@ -1,0 +1,149 @@
+"""Nodes on one real PostgreSQL, in this process, each without its sockets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import count
+from random import Random
+from typing import Any
+
+import psycopg
+from attrs import define, field
+from twisted.internet import reactor
+
+from napd.background import Background
+from napd.index.catalogues import Catalogues
+from napd.index.cluster.interface import Condition
+from napd.index.cluster.node import Node
+from napd.index.cluster.telling import condition_of
+from napd.index.limits import Limits
+from napd.index.presence import Online, Presence
+from napd.index.services import Services, assemble
+from napd.index.store.interface import NOWHERE, Step
+from napd.index.store.postgres.store import PostgresStore
+from napd.model import PeerId
+from napd.net.dial import TLSDialler
+from napd.ops.events import Event, Events
+from tests.support.index_script import entry, identity
+
+reactor_clock: Any = reactor
+
+KEY = PeerId("k" * 52)
+EPOCH = "e" * 64
+_ids = count(1)
+
+
+@define(eq=False)
+class Process:
+    """One node, without its sockets. `asleep`: it does not renew, as if it were stopped."""
+
+    services: Services
+    store: PostgresStore
+    node: Node
+    background: Background
+    events: list[Event]
+    replaced: list[tuple[int, int]] = field(factory=list)
+    offset_s: float = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.offset_s
+
+    async def login(self, user: str, *names: str) -> Online:
+        """A session at this node, with a catalogue of its own."""
+        store = self.store
+        account = await store.account_for(user, KEY, 1.0)
+        opened = await store.open_session(account.number, NOWHERE, 1.0)
+        online = await self.services.catalogues.connect(account, opened, 1.0)
+        self.node.arrived(online, self.node.node)
+        await self.announce(online, 0, *names)
+        return online
+
+    async def announce(self, online: Online, revision: int, *names: str) -> None:
+        """All that the peer offers from now on."""
+        entries = [entry(f"m/{name}") for name in names]
+        step = Step(online.account.number, online.session, EPOCH, 0, revision + 1, entries, (), True)
+        self.services.catalogues.publish(online, await self.store.apply(step, 1000))
+
+    def parts(self, online: Online, *added: str, dropped: tuple[str, ...] = ()) -> None:
+        """The peer of a session here says what it has parts of."""
+        self.services.catalogues.parts_changed(online, added, dropped)
+        self.node.said(online)
+
+    def slots(self, online: Online, free: int) -> None:
+        self.services.presence.slots_told(online, free)
+        self.node.said(online)
+
+    def knows(self, user: str) -> Condition:
+        """What is known here of a user who is online."""
+        online = self.services.presence.by_user(user)
+        assert online is not None
+        return condition_of(self.services.presence, online)
+
+    def leave(self, online: Online) -> None:
+        self.services.catalogues.disconnect(online)
+        self.node.left(online.account.number, online.session)
+
+    def users(self) -> dict[str, int]:
+        return {online.account.user: len(online.items) for online in self.services.presence.all()}
+
+    def said(self, name: str) -> Sequence[Event]:
+        return [event for event in self.events if event.event == name]
+
+
+class Nodes:
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.all: list[Process] = []
+
+    def start(self) -> Process:
+        heard: list[Event] = []
+        events = Events(time.time)
+        events.listen(heard.append)
+        background = Background(events.fault)
+        store = PostgresStore.open(reactor, self.url, lambda: f"account-{next(_ids)}", time.monotonic, Random(1))
+        made: list[Process] = []
+
+        def join(catalogues: Catalogues, presence: Presence) -> Node:
+            return Node(
+                store, catalogues, presence, clock=reactor_clock, random=Random(2), events=events,
+                monotonic=lambda: made[0].monotonic() if made else time.monotonic(),
+            )  # fmt: skip
+
+        services = assemble(
+            clock=reactor_clock, now=time.time, events=events, background=background, identity=identity("index"),
+            store=store, dialler=TLSDialler(reactor, identity("index")), random=Random(3), limits=Limits(), join=join,
+        )  # fmt: skip
+        node = services.cluster
+        assert isinstance(node, Node)
+        process = Process(services, store, node, background, heard)
+        made.append(process)
+        node.start(
+            background, f"node{len(self.all)}", lambda account, session: process.replaced.append((account, session))
+        )
+        self.all.append(process)
+        return process
+
+    def sql(self, *statements: str) -> None:
+        """In one transaction."""
+        with psycopg.connect(self.url, autocommit=True) as connection, connection.transaction():
+            connection.execute("SET LOCAL search_path = napd")
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def lose_the_log(self) -> None:
+        """As if all were far behind while it was cut."""
+        self.sql("UPDATE clock SET change = change + 100000", "DELETE FROM change")
+
+    def number(self) -> int:
+        """Of the last change."""
+        with psycopg.connect(self.url) as connection:
+            [number] = connection.execute("SELECT change FROM napd.clock").fetchone() or [0]
+            return int(number)
+
+    async def end(self) -> None:
+        for process in self.all:
+            await process.background.stop()
+            await process.node.stop()
+            process.services.seeking.stop()
+            await process.store.stop()
