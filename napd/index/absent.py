@@ -5,20 +5,21 @@ from __future__ import annotations
 from array import array
 
 from attrs import frozen
+from pyroaring import BitMap
 
-from .columns import Ids
+from .columns import ids_in
 from .holders import Holders
 
-#: Contents at which accounts stay linked, in all; some 20 bytes each.
+#: Contents at which accounts stay linked, in all; some 15 bytes each.
 MAX_ABSENT = 5_000_000
 
 
 @frozen
 class Absent:
-    """What an account offered to everyone when it left: its items, sorted, and their contents, at which it stays."""
+    """What an account offered to everyone when it left: its items, and their contents, at which it stays."""
 
-    items: array[int]
-    contents: Ids
+    items: BitMap
+    contents: BitMap
     bytes: int
 
 
@@ -36,15 +37,18 @@ class Absentees:
         self._contents += len(absent.contents)
         while self._contents > MAX_ABSENT:
             longest_gone = next(iter(self._absent))
-            self._holders.remove(longest_gone, self._taken(longest_gone, self._absent[longest_gone]).contents)
+            absent = self._taken(longest_gone, self._absent[longest_gone])
+            self._holders.remove(longest_gone, ids_in(absent.contents))
 
-    def take(self, account: int, items: object = None) -> Absent | None:
-        """The account is back; None if it is linked at nothing.
-
-        :param items: only if these are all its items, as an `array`.
-        """
+    def take(self, account: int) -> Absent | None:
+        """The account is back, with whatever; None if it is linked at nothing."""
         absent = self._absent.get(account)
-        if absent is None or (items is not None and not (isinstance(items, array) and items == absent.items)):
+        return None if absent is None else self._taken(account, absent)
+
+    def take_same(self, account: int, items: array[int]) -> Absent | None:
+        """Likewise, but only if these (sorted) are all that it offered."""
+        absent = self._absent.get(account)
+        if absent is None or len(absent.items) != len(items) or absent.items.to_array() != items:
             return None
         return self._taken(account, absent)
 

@@ -25,29 +25,48 @@ class Bands:
         #: Band 0 is nobody's.
         self._bands: list[BitMap] = []
         self._band_of = Column(np.uint8)
+        #: Those of all bands; not to be changed.
+        self.items = BitMap()
 
     def put(self, items: Ids, sources: Ids) -> None:
-        """Each item once, wherever it was before.
+        """Wherever they were before.
 
         :param sources: of the content of each; 0 if nobody online offers the item to everyone.
         """
         if not len(items):
             return
-        self._band_of.reach(int(items.max()))
+        self._reach(items)
+        places = items.astype(np.intp)
         # The exponent of a float is the number of bits.
         numbers = np.frexp(sources)[1].astype(np.uint8)
-        before = self._band_of.all[items]
+        before = self._band_of.all[places]
         moving = numbers != before
+        self._band_of.all[places] = numbers
         items, before, numbers = items[moving], before[moving], numbers[moving]
-        self._band_of.all[items] = numbers
         for number, part in _by_band(items, before):
-            self._band(number).difference_update(part)
+            if number:
+                self._band(number).difference_update(BitMap(part))
+            else:
+                self.items.update(part)
         for number, part in _by_band(items, numbers):
-            self._band(number).update(part)
+            if number:
+                self._band(number).update(part)
+            else:
+                self.items.difference_update(BitMap(part))
+
+    def has(self, items: Ids) -> NDArray[np.bool_]:
+        """Which of these are in any band."""
+        self._reach(items)
+        inside: NDArray[np.bool_] = self._band_of.all[items.astype(np.intp)] != 0
+        return inside
 
     def from_the_top(self) -> Iterator[BitMap]:
         """Each band, the best-held first; not to be changed."""
         return reversed(self._bands)
+
+    def _reach(self, items: Ids) -> None:
+        if len(items):
+            self._band_of.reach(int(items.max()))
 
     def _band(self, number: int) -> BitMap:
         while len(self._bands) < number:
@@ -55,23 +74,17 @@ class Bands:
         return self._bands[number - 1]
 
 
-def rises(before: Ids) -> NDArray[np.bool_]:
-    """Which of these counts are in a higher band when they are one more."""
-    rising: NDArray[np.bool_] = before & (before + 1) == 0
-    return rising
+def moves(before: Ids, after: Ids) -> NDArray[np.bool_]:
+    """Which of these counts are in another band than before, if each is one more or one less."""
+    # Past a power of two no bit stays as it was.
+    moving: NDArray[np.bool_] = before & after == 0
+    return moving
 
 
-def falls(before: Ids) -> NDArray[np.bool_]:
-    """Which of these counts are in a lower band when they are one less."""
-    falling: NDArray[np.bool_] = before & (before - 1) == 0
-    return falling
-
-
-def _by_band(items: Ids, numbers: NDArray[np.uint8]) -> Iterator[tuple[int, BitMap]]:
-    """Without those of band 0."""
+def _by_band(items: Ids, numbers: NDArray[np.uint8]) -> Iterator[tuple[int, array[int]]]:
     in_order = items[np.argsort(numbers, kind="stable")].tobytes()
     at = 0
     for number, count in enumerate(np.bincount(numbers).tolist()):
-        if count and number:
-            yield number, BitMap(array("I", in_order[at : at + count * _ID_BYTES]))
+        if count:
+            yield number, array("I", in_order[at : at + count * _ID_BYTES])
         at += count * _ID_BYTES

@@ -9,6 +9,7 @@ import numpy as np
 from pyroaring import BitMap
 from twisted.internet.defer import Deferred
 
+from .columns import Ids
 from .items import Item
 from .presence import Online, Presence
 from .search import SearchEngine
@@ -20,6 +21,8 @@ from .wishing import Wishing
 #: Items that the store is asked for at once; and how many are taken in, or out, before the reactor gets its turn: 5 ms.
 STRIDE = 1_000
 LEARNED = 200
+#: Items that an account comes to hold before the reactor gets its turn: some milliseconds.
+ADDED = 10_000
 
 
 class Catalogues:
@@ -85,14 +88,11 @@ class Catalogues:
         online = self._presence.connect(account, opened.session, since)
         # It may offer them again, or to fewer: its list tells.
         self._seeking.swarms_changed(self._presence.took_back(opened.dropped))
-        share = np.array(opened.share, np.uint32)
-        missing = self._table.missing(share)
-        for at in range(0, len(missing), STRIDE):
-            await self._learn(await self._store.items(missing[at : at + STRIDE].tolist()))
-        if self._presence.get(account.number) is online:
-            gone = self._table.missing(share)
-            held = np.setdiff1d(share, gone) if len(gone) else share
-            self._seeking.changed(self._presence.add(online, array("I", held.tobytes())))
+        changed = self._presence.come_back(online, opened.share)
+        if changed is None:
+            await self._take_in(online, np.array(opened.share, np.uint32))
+        else:
+            self._seeking.changed(changed)
         return online
 
     def publish(self, online: Online, applied: Applied) -> None:
@@ -101,7 +101,7 @@ class Catalogues:
         if self._presence.get(online.account.number) is not online:
             return
         announced = BitMap(item.id for item in applied.added) - online.items
-        unseen = announced - self._presence.everyone
+        unseen = self._presence.unseen(announced)
         withdrawn = self._presence.remove(online, applied.withdrawn)
         added = self._presence.add(online, (item.id for item in applied.added))
         self._seeking.changed(np.union1d(withdrawn, added))
@@ -141,6 +141,21 @@ class Catalogues:
         for done, _ in enumerate(self._engine.forget_each(items), 1):
             if done % LEARNED == 0:
                 await self._turn()
+
+    async def _take_in(self, online: Online, share: Ids) -> None:
+        """Let it hold these, as far as the store has them, unless it goes meanwhile."""
+        missing = self._table.missing(share)
+        for at in range(0, len(missing), STRIDE):
+            await self._learn(await self._store.items(missing[at : at + STRIDE].tolist()))
+        for at in range(0, len(share), ADDED):
+            if at:
+                await self._turn()
+            if self._presence.get(online.account.number) is not online:
+                return
+            some = share[at : at + ADDED]
+            gone = self._table.missing(some)
+            held = np.setdiff1d(some, gone) if len(gone) else some
+            self._seeking.changed(self._presence.add(online, array("I", held.tobytes())))
 
     async def _learn(self, items: Sequence[Item]) -> None:
         for at in range(0, len(items), LEARNED):

@@ -14,23 +14,21 @@ from attrs import define, field
 from pyroaring import BitMap
 
 from .absent import Absent, Absentees
-from .bands import Bands, falls, rises
+from .bands import Bands
 from .columns import Column, Ids, bitmap, distinct, ids_in, with_these
 from .holders import Holders
 from .items import Asker
-from .multimap import Multimap
 from .networks import MOST, Networks
+from .popularity import Popularity
+from .restricted import Restricted
 from .store.interface import Account
 from .swarms import Swarms
 from .table import ItemTable, Row
 
-#: Contents whose items may be in a wrong band before that is put right, if nobody searches: a millisecond's work.
-MAX_STALE = 10_000
 #: Sources of a content up to which it matters of which networks they are; of more, some networks' are few.
 MAX_WEIGHED = 2_000
 #: Contents of which is remembered what they are called.
 MAX_SHOWN = 50_000
-_NOTHING = BitMap()
 
 
 @define(eq=False)
@@ -39,7 +37,7 @@ class Online:
 
     :param since: seconds since 1970.
     :param addresses: where others can dial it, proven, best first.
-    :param items: all that it holds; `listings` and `bytes` are of those for everyone.
+    :param items: all that it holds; `contents`, `listings` and `bytes` are of those for everyone.
     """
 
     account: Account
@@ -47,6 +45,7 @@ class Online:
     since: float
     addresses: tuple[str, ...] = ()
     items: BitMap = field(factory=BitMap)
+    contents: BitMap = field(factory=BitMap)
     listings: int = 0
     bytes: int = 0
 
@@ -58,24 +57,12 @@ class Presence:
         self._table = table
         self._online: dict[int, Online] = {}
         self._by_user: dict[str, Online] = {}
-        #: By item, by content: accounts online that offer it to everyone.
-        self._offers = Column(np.uint32)
-        self._sources = Column(np.uint32)
-        self._contents = 0
+        self._popularity = Popularity(table)
         self._holders = Holders()
         #: Accounts that are linked as holders of what they offer now, and those that left.
         self._offering: set[int] = set()
         self._absent = Absentees(self._holders)
-        #: Content → restricted items of it that somebody holds; such an item → accounts; audience member → items.
-        self._restricted = Multimap()
-        self._restricted_holders = Multimap()
-        self._by_token: dict[str, BitMap] = {}
-        #: Items that anybody online offers to everyone.
-        self.everyone = BitMap()
-        self._bands = Bands()
-        #: Contents whose items may be in a wrong band.
-        self._stale: list[Ids] = []
-        self._stale_contents = 0
+        self._restricted = Restricted(table)
         #: What contents are called, as `claims` found it; each is dropped when its holders change.
         self._shown: dict[int, Row] = {}
         self._is_shown = Column(np.uint8)
@@ -97,33 +84,60 @@ class Presence:
 
     def disconnect(self, online: Online) -> Ids:
         """Contents whose holders are fewer now, sorted."""
-        changed = self._remove(online, online.items, withdrawn=False)
+        account = online.account.number
+        restricted = self._restricted_of(online)
+        items, contents = online.items - restricted if restricted else online.items, online.contents
+        online.items, online.contents = BitMap(), BitMap()
+        changed = ids_in(contents)
+        if items:
+            self._popularity.fewer(ids_in(items), changed)
+            self._absent.add(account, Absent(items, contents, online.bytes))
+            self._note(online, changed, -online.listings, -online.bytes)
         self.swarms.drop(online.account, list(self.swarms.of(online.account)))
-        self._offering.discard(online.account.number)
-        self.networks.leave(online.account.number)
-        self.busy.discard(online.account.number)
-        del self._online[online.account.number]
+        self._offering.discard(account)
+        self.networks.leave(account)
+        self.busy.discard(account)
+        del self._online[account]
         del self._by_user[online.account.user]
-        return changed
+        return with_these(changed, [self._remove_restricted(online, item) for item in restricted])
 
     def add(self, online: Online, items: Iterable[int]) -> Ids:
         """Contents whose holders may have changed, sorted."""
-        absent = None if online.items else self._absent.take(online.account.number, items)
-        if absent is not None:
-            added, restricted = BitMap(absent.items), _NOTHING
-            changed = self._come_back(online, absent)
-        else:
-            added = BitMap(items) - online.items
-            restricted = added & self._table.restricted
-            changed = self._add_public(online, ids_in(added - restricted))
+        if isinstance(items, array) and (changed := self.come_back(online, items)) is not None:
+            return changed
+        added = BitMap(items) - online.items
+        restricted = added & self._table.restricted
+        changed = self._add_public(online, ids_in(added - restricted if restricted else added))
         online.items |= added
-        if self.swarms:
-            self.swarms.offered(self.swarms.watched.among(changed, self._table))
+        self._tell_swarms(changed)
         return with_these(changed, [self._add_restricted(online, item) for item in restricted])
+
+    def come_back(self, online: Online, items: array[int]) -> Ids | None:
+        """`add` for one that holds nothing yet, and offered these (sorted) when it left: all of them are known.
+
+        None, and nothing is done, if that is not so.
+        """
+        absent = None if online.items else self._absent.take_same(online.account.number, items)
+        if absent is None:
+            return None
+        online.items, online.contents = absent.items, absent.contents
+        self._offering.add(online.account.number)
+        changed = ids_in(absent.contents)
+        self._popularity.more(ids_in(absent.items), changed)
+        self._note(online, changed, len(absent.items), absent.bytes)
+        self._tell_swarms(changed)
+        return changed
 
     def remove(self, online: Online, items: Iterable[int]) -> Ids:
         """The account takes these back. Contents whose holders may have changed, sorted."""
-        return self._remove(online, items, withdrawn=True)
+        removed = online.items & BitMap(items)
+        online.items -= removed
+        restricted = removed & self._table.restricted
+        changed = self._remove_public(online, ids_in(removed - restricted))
+        if self.swarms:
+            gone = self._popularity.none_of(changed)
+            self.swarms.withdrawn(self.swarms.watched.among(gone, self._table))
+        return with_these(changed, [self._remove_restricted(online, item) for item in restricted])
 
     def slots_told(self, online: Online, free: int) -> None:
         """So many uploads of this account could begin now."""
@@ -136,100 +150,42 @@ class Presence:
             return ()
         rows = [self._table.get(item) for item in items if item not in self._table.restricted]
         contents = {row.content for row in rows if row is not None}
-        gone = [self._table.content_id(content) for content in contents if not self._count_of(content)]
+        gone = [self._table.content_id(content) for content in contents if not self._popularity.of(content)]
         self.swarms.withdrawn(gone)
         return gone
-
-    def _remove(self, online: Online, items: Iterable[int], *, withdrawn: bool) -> Ids:
-        removed = online.items & (items if isinstance(items, BitMap) else BitMap(items))
-        online.items = online.items - removed
-        restricted = removed & self._table.restricted
-        changed = self._remove_public(online, ids_in(removed - restricted), withdrawn=withdrawn)
-        if withdrawn and self.swarms:
-            gone = changed[self._sources.all[changed] == 0]
-            self.swarms.withdrawn(self.swarms.watched.among(gone, self._table))
-        return with_these(changed, [self._remove_restricted(online, item) for item in restricted])
 
     def _add_public(self, online: Online, items: Ids) -> Ids:
         """:param items: sorted, none of which the account offers yet."""
         if not len(items):
             return items
-        self._reach()
         changed = distinct(self._table.content.all[items])
-        gained = self._not_offered(online, changed)
-        self._offer(items, gained)
-        self._link(online.account.number, gained)
+        gained = bitmap(changed) - online.contents
+        online.contents |= gained
+        self._popularity.more(items, ids_in(gained))
+        self._link(online.account.number, ids_in(gained))
         self._note(online, changed, len(items), int(self._table.size.all[items].sum()))
         return changed
 
-    def _come_back(self, online: Online, absent: Absent) -> Ids:
-        """With the same items as before: all that is to be known of them is known."""
-        self._reach()
-        self._offering.add(online.account.number)
-        self._offer(np.frombuffer(absent.items, np.uint32), absent.contents)
-        self._note(online, absent.contents, len(absent.items), absent.bytes)
-        return absent.contents
-
-    def _offer(self, items: Ids, gained: Ids) -> None:
-        """One more account offers these items, and of these contents its first."""
-        before = self._sources.all[gained]
-        self._sources.all[gained] = before + 1
-        offered = self._offers.all[items]
-        self._offers.all[items] = offered + 1
-        new = items[offered == 0]
-        self.everyone.update(bitmap(new))
-        self._unsettle(gained[rises(before)], self._table.content.all[new])
-        self._contents += int(np.count_nonzero(before == 0))
-
-    def _remove_public(self, online: Online, items: Ids, *, withdrawn: bool) -> Ids:
+    def _remove_public(self, online: Online, items: Ids) -> Ids:
         """:param items: sorted, no longer among the account's."""
         if not len(items):
             return items
-        self._reach()
-        contents = self._table.content.all[items]
-        changed = distinct(contents)
-        lost = self._not_offered(online, changed)
-        before = self._sources.all[lost]
-        self._sources.all[lost] = before - 1
-        left = self._offers.all[items] - 1
-        self._offers.all[items] = left
-        is_gone = left == 0
-        self.everyone.difference_update(bitmap(items[is_gone]))
-        self._unsettle(lost[falls(before)], contents[is_gone])
-        self._contents -= int(np.count_nonzero(before == 1))
-        # All of them are as many bytes as were counted.
-        size = online.bytes if len(items) == online.listings else int(self._table.size.all[items].sum())
-        if withdrawn:
-            self._holders.remove(online.account.number, lost)
-        else:
-            self._absent.add(online.account.number, Absent(array("I", items.tobytes()), lost, size))
-        self._note(online, changed, -len(items), -size)
+        changed = distinct(self._table.content.all[items])
+        lost = bitmap(changed) - self._still_offered(online, changed)
+        online.contents -= lost
+        self._popularity.fewer(items, ids_in(lost))
+        self._holders.remove(online.account.number, ids_in(lost))
+        self._note(online, changed, -len(items), -int(self._table.size.all[items].sum()))
         return changed
 
-    def _not_offered(self, online: Online, contents: Ids) -> Ids:
-        """Those of these contents of which the account offers no item to everyone."""
-        if not online.items:
-            return contents
+    def _still_offered(self, online: Online, contents: Ids) -> BitMap:
+        """Contents, at least those of these, of which the account offers any item to everyone."""
         held = online.items & bitmap(self._table.items_of_all(contents))
-        held -= self._table.restricted
-        if not held:
-            return contents
-        return np.setdiff1d(contents, self._table.content.all[ids_in(held)])
+        return bitmap(self._table.content.all[ids_in(held - self._table.restricted)])
 
-    def _unsettle(self, *contents: Ids) -> None:
-        """Items of these have to go to another band before anybody looks."""
-        self._stale += contents
-        self._stale_contents += sum(map(len, contents))
-        if self._stale_contents > MAX_STALE:
-            self._settle()
-
-    def _settle(self) -> None:
-        contents = distinct(np.concatenate(self._stale))
-        self._stale, self._stale_contents = [], 0
-        items = self._table.items_of_all(contents)
-        sources = self._sources.all[self._table.content.all[items]]
-        sources[self._offers.all[items] == 0] = 0
-        self._bands.put(items, sources)
+    def _tell_swarms(self, offered: Ids) -> None:
+        if self.swarms:
+            self.swarms.offered(self.swarms.watched.among(offered, self._table))
 
     def _link(self, account: int, gained: Ids) -> None:
         absent = self._absent.take(account)
@@ -237,17 +193,13 @@ class Presence:
         if absent is None:
             self._holders.add(account, gained)
         else:
-            self._holders.remove(account, np.setdiff1d(absent.contents, gained, assume_unique=True))
-            self._holders.add(account, np.setdiff1d(gained, absent.contents, assume_unique=True))
-
-    def _reach(self) -> None:
-        """Have room for all that the table knows."""
-        self._offers.reach(len(self._table.content.all) - 1)
-        self._sources.reach(len(self._table.first.all) - 1)
-        self._is_shown.reach(len(self._table.first.all) - 1)
+            linked = ids_in(absent.contents)
+            self._holders.remove(account, np.setdiff1d(linked, gained, assume_unique=True))
+            self._holders.add(account, np.setdiff1d(gained, linked, assume_unique=True))
 
     def _note(self, online: Online, changed: Ids, listings: int, size: int) -> None:
-        for content in changed[self._is_shown.all[changed] != 0].tolist():
+        self._is_shown.reach(len(self._table.first.all) - 1)
+        for content in changed[self._is_shown.all[changed.astype(np.intp)] != 0].tolist():
             self._is_shown.one[content] = 0
             self._shown.pop(content, None)
         online.listings += listings
@@ -255,54 +207,43 @@ class Presence:
         self.listings += listings
         self.bytes += size
 
-    def _count_of(self, content: int) -> int:
-        """Accounts online that offer this content to everyone."""
-        count: int = self._sources.one[content] if content < len(self._sources.all) else 0
-        return count
-
     def _is_offered(self, content: str) -> bool:
         """Whether anybody online offers this content to everyone."""
         number = self._table.number_of(content)
-        return number is not None and self._count_of(number) > 0
-
-    def _items_online(self, content: int) -> BitMap:
-        """Items of a content that anybody online offers to everyone."""
-        return BitMap(self._table.items_of(content)) & self.everyone
+        return number is not None and self._popularity.of(number) > 0
 
     def _add_restricted(self, online: Online, item: int) -> int:
-        row = self._table.row(item)
+        row = self._restricted.add(online.account.number, item)
         self.listings += 1
         self.bytes += row.size
-        self._restricted_holders.add(item, online.account.number)
-        self._restricted.add(row.content, item)
-        for token in row.audience or ():
-            self._by_token.setdefault(token, BitMap()).add(item)
         return row.content
 
     def _remove_restricted(self, online: Online, item: int) -> int:
-        row = self._table.row(item)
+        row = self._restricted.remove(online.account.number, item)
         self.listings -= 1
         self.bytes -= row.size
-        self._restricted_holders.discard(item, online.account.number)
-        if item not in self._restricted_holders:
-            self._restricted.discard(row.content, item)
-            # What was stored by others may name one of them twice.
-            for token in set(row.audience or ()):
-                having = self._by_token[token]
-                having.discard(item)
-                if not having:
-                    del self._by_token[token]
         return row.content
+
+    def _restricted_of(self, online: Online) -> BitMap:
+        if len(online.items) == online.listings:
+            return BitMap()
+        return online.items & self._table.restricted
 
     # --- Looking ---------------------------------------------------------------------------------
 
     @property
     def bands(self) -> Bands:
-        """As everything is now. Whoever comes and goes unseen in between moves nothing."""
-        if self._stale:
-            self._reach()
-            self._settle()
-        return self._bands
+        """Of what anybody online offers to everyone."""
+        return self._popularity.bands
+
+    @property
+    def everyone(self) -> BitMap:
+        """Items that anybody online offers to everyone. Not to be changed."""
+        return self._popularity.everyone
+
+    def unseen(self, items: BitMap) -> BitMap:
+        """Those of these that nobody online offers to everyone."""
+        return BitMap(item for item in items if not self._popularity.is_offered(item))
 
     def get(self, account: int) -> Online | None:
         return self._online.get(account)
@@ -315,21 +256,19 @@ class Presence:
 
     def restricted_for(self, asker: Asker) -> BitMap:
         """Items online that are not for everyone and that the asker may see."""
-        return BitMap.union(BitMap(), *(self._by_token[t] for t in asker.tokens() if t in self._by_token))
+        return self._restricted.items_for(asker)
 
     def items_for(self, content: int, asker: Asker) -> BitMap:
         """Items of a content that are online and that the asker may see."""
-        found = self._items_online(content)
-        found.update(self._visible_restricted(content, asker))
+        found = BitMap(item for item in self._table.items_of(content) if self._popularity.is_offered(item))
+        found.update(self._restricted.of(content, asker))
         return found
 
     def holders_for(self, content: int, asker: Asker) -> Collection[int]:
         """Accounts that offer this content to the asker, whatever they call it; the asker too, if it does."""
         public = [account for account in self._holders.of(content) if account in self._offering]
-        restricted = self._visible_restricted(content, asker)
-        if not restricted:
-            return public
-        return set(public).union(*(self._restricted_holders.of(item) for item in restricted))
+        restricted = self._restricted.of(content, asker)
+        return self._restricted.holders_of(restricted).union(public) if restricted else public
 
     def has_restricted(self, content: int) -> bool:
         """Whether anybody online offers it to some only, so that askers may see different things."""
@@ -339,7 +278,7 @@ class Presence:
         """How many `holders_for` has."""
         if content in self._restricted:
             return len(self.holders_for(content, asker))
-        return self._count_of(content)
+        return self._popularity.of(content)
 
     def excess_for(self, content: int, asker: Asker) -> int:
         """How many of those that `count_for` counts are beyond what counts of one network."""
@@ -360,11 +299,12 @@ class Presence:
 
     def holds(self, online: Online, content: int) -> bool:
         """Whether this account offers the content to anybody."""
-        return any(item in online.items for item in self._table.items_of(content))
+        return content in online.contents or self._restricted.is_held(content, online.items)
 
     def contents_of(self, online: Online) -> Ids:
         """All that an account offers to anybody, sorted."""
-        return distinct(self._table.content.all[ids_in(online.items)])
+        restricted = self._table.content.all[ids_in(self._restricted_of(online))]
+        return with_these(ids_in(online.contents), restricted.tolist())
 
     def shown(self, content: int) -> Row | None:
         """What a content is called, if nothing of its holders has changed since that was found."""
@@ -381,7 +321,7 @@ class Presence:
     def figures_for(self, online: Online, asker: Asker) -> tuple[int, int]:
         """Listings and bytes of an account, as far as the asker may see them."""
         listings, size = online.listings, online.bytes
-        for item in online.items & self._table.restricted:
+        for item in self._restricted_of(online):
             row = self._table.row(item)
             if online.account.number == asker.number or asker.may_see(row.audience or ()):
                 listings += 1
@@ -391,9 +331,5 @@ class Presence:
     @property
     def contents(self) -> int:
         """Distinct contents that anybody online holds."""
-        return self._contents + sum(1 for content in self._restricted if not self._count_of(content))
-
-    def _visible_restricted(self, content: int, asker: Asker) -> list[int]:
-        if content not in self._restricted:
-            return []
-        return [item for item in self._restricted.of(content) if asker.may_see(self._table.row(item).audience or ())]
+        hidden = sum(1 for content in self._restricted if not self._popularity.of(content))
+        return self._popularity.contents + hidden

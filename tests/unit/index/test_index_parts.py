@@ -11,12 +11,12 @@ from twisted.internet.task import Clock
 from napd.errors import Misuse
 from napd.index import postings
 from napd.index.addresses import candidates, fit_for, is_loopback, plain_host
-from napd.index.bands import Bands, falls, rises
+from napd.index.bands import Bands, moves
 from napd.index.columns import Ids
 from napd.index.limits import Allowance
 from napd.index.multimap import Multimap
 from napd.index.order import MAX_NAME_KEY, Cursor, name_key, read_cursor, write_cursor
-from napd.index.postings import Postings, by_term
+from napd.index.postings import Postings
 from napd.index.turns import Turns
 from napd.wire.index import SortOrder
 from tests.support.index_script import content
@@ -56,8 +56,8 @@ def test_bands_go_from_the_best_held_down() -> None:
 
 
 def test_a_count_changes_its_band_at_powers_of_two_only() -> None:
-    assert [n for n in range(20) if rises(ids(n))[0]] == [0, 1, 3, 7, 15]
-    assert [n for n in range(1, 20) if falls(ids(n))[0]] == [1, 2, 4, 8, 16]
+    assert [n for n in range(20) if moves(ids(n), ids(n + 1))[0]] == [0, 1, 3, 7, 15]
+    assert [n for n in range(1, 20) if moves(ids(n), ids(n - 1))[0]] == [1, 2, 4, 8, 16]
 
 
 terms = st.lists(st.text("ab", min_size=1, max_size=3), max_size=3)
@@ -79,32 +79,6 @@ def test_postings_find_by_term_and_by_prefix(changes: list[tuple[bool, int, list
         assert set(found.beginning(prefix)) == beginning
     finally:
         postings.RECENT, postings.MAX_SMALL = recent, most
-
-
-batches = st.lists(st.dictionaries(st.integers(0, 30), st.sets(st.text("abc", min_size=1, max_size=2))), max_size=10)
-
-
-@given(batches, st.lists(st.integers(0, 30)))
-def test_items_that_become_known_together_are_found_like_those_that_come_one_by_one(
-    many: list[dict[int, set[str]]], gone: list[int]
-) -> None:
-    together, one_by_one = Postings(), Postings()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(postings, "RECENT", 3)
-        patch.setattr(postings, "BLOCK", 4)
-        patch.setattr(postings, "MIN_KEPT", 1)
-        patch.setattr(postings, "MAX_SMALL", 3)
-        for batch in many:
-            together.add_all(by_term({item: batch[item] for item in sorted(batch)}))
-            for item, terms in batch.items():
-                one_by_one.add(item, terms)
-            for item in gone:
-                for each in (together, one_by_one):
-                    each.remove(item, batch.get(item, ()))
-            for term in {term for terms in batch.values() for term in terms}:
-                assert together.having(term) == one_by_one.having(term)
-                assert together.beginning(term[0]) == one_by_one.beginning(term[0])
-    assert len(together) == len(one_by_one)
 
 
 @given(

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napd.index import absent
-from napd.index import presence as presence_module
+from napd.index import absent, popularity
 from napd.index.engine import MemoryEngine
 from napd.index.items import Asker, Item
 from napd.index.presence import Presence
@@ -46,7 +45,7 @@ steps = st.lists(
 def little(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Bounds that are met all the time."""
     monkeypatch.setattr(absent, "MAX_ABSENT", 6)
-    monkeypatch.setattr(presence_module, "MAX_STALE", 3)
+    monkeypatch.setattr(popularity, "MAX_STALE", 3)
     yield
 
 
