@@ -14,7 +14,7 @@ from twisted.internet import reactor
 
 from napd.background import Background
 from napd.index.catalogues import Catalogues
-from napd.index.cluster.interface import Condition
+from napd.index.cluster.interface import LEASE_S, Condition
 from napd.index.cluster.node import Node
 from napd.index.cluster.telling import condition_of
 from napd.index.limits import Limits
@@ -84,6 +84,14 @@ class Process:
         self.services.catalogues.disconnect(online)
         self.node.left(online.account.number, online.session)
 
+    def has_been_steady(self) -> None:
+        """As if it had been there for as long as it takes to judge others."""
+        self.node._steady_since = self.monotonic() - 2 * LEASE_S
+
+    async def die(self) -> None:
+        """It does nothing any more, and says nothing of it."""
+        await self.background.stop()
+
     def users(self) -> dict[str, int]:
         return {online.account.user: len(online.items) for online in self.services.presence.all()}
 
@@ -96,7 +104,7 @@ class Nodes:
         self.url = url
         self.all: list[Process] = []
 
-    def start(self) -> Process:
+    def start(self, name: str = "") -> Process:
         heard: list[Event] = []
         events = Events(time.time)
         events.listen(heard.append)
@@ -119,7 +127,9 @@ class Nodes:
         process = Process(services, store, node, background, heard)
         made.append(process)
         node.start(
-            background, f"node{len(self.all)}", lambda account, session: process.replaced.append((account, session))
+            background,
+            name or f"node{len(self.all)}",
+            lambda account, session: process.replaced.append((account, session)),
         )
         self.all.append(process)
         return process
@@ -135,11 +145,23 @@ class Nodes:
         """As if all were far behind while it was cut."""
         self.sql("UPDATE clock SET change = change + 100000", "DELETE FROM change")
 
+    def time(self) -> float:
+        """PostgreSQL's."""
+        return float(self._one("SELECT extract(epoch FROM clock_timestamp())::double precision"))
+
+    def renewed(self, since: float) -> bool:
+        """Whether all leases have been renewed since then, by PostgreSQL's clock."""
+        first_end = self._one("SELECT extract(epoch FROM min(until))::double precision FROM napd.node WHERE NOT gone")
+        return float(first_end) >= since + LEASE_S
+
     def number(self) -> int:
         """Of the last change."""
+        return int(self._one("SELECT change FROM napd.clock"))
+
+    def _one(self, query: str) -> Any:
         with psycopg.connect(self.url) as connection:
-            [number] = connection.execute("SELECT change FROM napd.clock").fetchone() or [0]
-            return int(number)
+            row = connection.execute(query.encode()).fetchone()
+            return row and row[0]
 
     async def end(self) -> None:
         for process in self.all:

@@ -22,6 +22,8 @@ RENEW_S = 5.0
 CUT_OFF_S = LEASE_S * 2 / 3
 
 Kind = Literal["announce", "up", "down", "reached", "condition", "node_down", "swept"]
+#: `lost`: the node has been found dead, and is nobody any more; `late`: it might have been.
+Renewal = Literal["kept", "late", "lost"]
 
 
 def _none() -> array[int]:
@@ -96,8 +98,7 @@ class SharedStore(IndexStore, Protocol):
     def enter(self, name: str) -> Deferred[int]:
         """Become a node, with a lease of `LEASE_S`: its number. Sessions that are opened from now on are there."""
 
-    def renew(self) -> Deferred[bool]:
-        """False: the node has been found dead, and is nobody any more."""
+    def renew(self) -> Deferred[Renewal]: ...
 
     def judge(self) -> Deferred[Sequence[int]]:
         """Find nodes dead whose lease is over, unless the database itself has been back for less than a lease."""

@@ -134,9 +134,10 @@ class Node:
 
     async def _renew(self, follower: Follower, telling: Telling) -> None:
         began = self._monotonic()
-        if not self._numbers or not await self._store.renew():
+        renewal = await self._store.renew() if self._numbers else "lost"
+        if renewal == "lost":
             await self._enter(follower, telling)
-        gap = self._renewed_at is None or began - self._renewed_at > CUT_OFF_S
+        gap = renewal == "late" or self._renewed_at is None or began - self._renewed_at > CUT_OFF_S
         if gap or self._steady_since is None:
             # The store was away, or we were: the log may have gone on without us, or be another one.
             self._steady_since = began

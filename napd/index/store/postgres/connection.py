@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from random import Random
 from typing import Any, TypeVar
@@ -23,6 +26,8 @@ TROUBLES = (psycopg.Error, OSError)
 CONNECT_S = 5
 #: Seconds that one statement may take.
 STATEMENT_S = 60.0
+#: Seconds after which an answer is overdue, besides those that a statement may take.
+ANSWER_S = 2
 #: Seconds for which a process that stopped in the middle of a transaction may hold up the others.
 IDLE_S = 5.0
 #: Seconds that a transaction is tried again while PostgreSQL is away.
@@ -58,6 +63,10 @@ class Connection:
     _statement_s: float = STATEMENT_S
     _listens_to: str | None = None
     _made: psycopg.Connection[tuple[Any, ...]] | None = None
+    _asked: int = 0
+    #: What `a_second_passed` has seen: an answer that is waited for, and for how long.
+    _seen_asked: int = 0
+    _waited_s: int = 0
 
     @property
     def sql(self) -> psycopg.Connection[tuple[Any, ...]]:
@@ -66,19 +75,50 @@ class Connection:
         :raises psycopg.Error: PostgreSQL is away, or will not have us.
         """
         if self._made is None or self._made.closed:
-            self._made = self._connect()
-        return self._made
+            with self._asking():
+                self._connect()
+        return self._made  # type: ignore[return-value]
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        return self.sql.execute(statement, values, binary=True).fetchall()
+        sql = self.sql
+        with self._asking():
+            return sql.execute(statement, values, binary=True).fetchall()
 
     def one(self, statement: str, *values: object) -> Any:
         """The first column of the first row; None without one."""
-        row = self.sql.execute(statement, values, binary=True).fetchone()
+        sql = self.sql
+        with self._asking():
+            row = sql.execute(statement, values, binary=True).fetchone()
         return None if row is None else row[0]
 
     def do(self, statement: str, *values: object) -> None:
-        self.sql.execute(statement, values)
+        sql = self.sql
+        with self._asking():
+            sql.execute(statement, values)
+
+    def do_each(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """The same statement for each of these rows of values."""
+        sql = self.sql
+        with self._asking(), sql.cursor() as cursor:
+            cursor.executemany(statement, rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.do("BEGIN")
+        try:
+            yield
+            self.do("COMMIT")
+        except BaseException:
+            self.roll_back()
+            raise
+
+    def roll_back(self) -> None:
+        if not self.is_lost():
+            try:
+                self.do("ROLLBACK")
+            except TROUBLES:
+                # A connection that cannot even do that is of no use.
+                self.close()
 
     def is_lost(self) -> bool:
         return self._made is None or self._made.closed
@@ -87,8 +127,34 @@ class Connection:
         if self._made is not None:
             self._made.close()
 
-    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
-        made = psycopg.connect(
+    def a_second_passed(self) -> None:
+        """Cut the connection if an answer is overdue: the server ends statements that take too long, if it can.
+
+        Called every second, on another thread than the one that waits; that one finds the connection lost.
+        """
+        if not self._asked % 2 or self._asked != self._seen_asked:
+            self._seen_asked, self._waited_s = self._asked, 0
+            return
+        self._waited_s += 1
+        if self._waited_s > self._statement_s + ANSWER_S and self._made is not None:
+            try:
+                with socket.socket(fileno=os.dup(self._made.fileno())) as end:
+                    end.shutdown(socket.SHUT_RDWR)
+            except TROUBLES:
+                # It is lost already.
+                return
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """An answer is waited for while `_asked` is odd."""
+        self._asked += 1
+        try:
+            yield
+        finally:
+            self._asked += 1
+
+    def _connect(self) -> None:
+        self._made = psycopg.connect(
             self._url,
             autocommit=True,
             connect_timeout=CONNECT_S,
@@ -106,13 +172,12 @@ class Connection:
                 ("default_transaction_isolation", "read committed"),
                 ("synchronous_commit", "on"),
             ):
-                made.execute("SELECT set_config(%s, %s, false)", (setting, value))
+                self._made.execute("SELECT set_config(%s, %s, false)", (setting, value))
             if self._listens_to is not None:
-                made.execute(compose.SQL("LISTEN {}").format(compose.Identifier(self._listens_to)))
+                self._made.execute(compose.SQL("LISTEN {}").format(compose.Identifier(self._listens_to)))
         except BaseException:
-            made.close()
+            self._made.close()
             raise
-        return made
 
 
 @define
@@ -167,23 +232,13 @@ class Transactions:
         if not self._may_write():
             raise CutOff("this node could not renew its lease")
         try:
-            self._connection.do("BEGIN")
-            outcome = work()
-            before_commit()
-            self._connection.do("COMMIT")
+            with self._connection.transaction():
+                outcome = work()
+                before_commit()
         except BaseException:
             undone()
-            self._roll_back()
             raise
         return outcome
-
-    def _roll_back(self) -> None:
-        if not self._connection.is_lost():
-            try:
-                self._connection.do("ROLLBACK")
-            except TROUBLES:
-                # A connection that cannot even do that is of no use.
-                self._connection.close()
 
 
 def schema_scripts() -> Sequence[str]:
@@ -221,7 +276,7 @@ def _prepare(connection: Connection) -> None:
     scripts = schema_scripts()
     connection.do("SELECT pg_advisory_lock(%s)", _UPGRADING)
     try:
-        with connection.sql.transaction():
+        with connection.transaction():
             connection.do("SET LOCAL client_min_messages = warning")
             if connection.one("SELECT 1 FROM pg_namespace WHERE nspname = %s", _SCHEMA) is None:
                 connection.sql.execute(compose.SQL("CREATE SCHEMA {}").format(compose.Identifier(_SCHEMA)))

@@ -76,11 +76,10 @@ class Log:
             raise CutOff("this node has been found dead")
         for number, one in enumerate(happened, last - len(happened) + 1):
             one.number = number
-        with self._sql.sql.cursor() as cursor:
-            cursor.executemany(
-                f"INSERT INTO change ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",  # noqa: S608
-                [_row(one) for one in happened],
-            )
+        self._sql.do_each(
+            f"INSERT INTO change ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",  # noqa: S608
+            [_row(one) for one in happened],
+        )
         if last // CUT_EVERY != (last - len(happened)) // CUT_EVERY:
             self._sql.do("DELETE FROM change WHERE number <= %s", last - KEPT_CHANGES)
         self._sql.do("SELECT pg_notify(%s, '')", CHANNEL)

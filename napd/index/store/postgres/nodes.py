@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 
 from ....model import PeerId
-from ...cluster.interface import LEASE_S, Condition, Happening, Present, Standing
+from ...cluster.interface import LEASE_S, Condition, Happening, Present, Renewal, Standing
 from ..interface import Account
 from ..packing import unpacked
 from .connection import Connection
@@ -14,6 +14,7 @@ from .log import Log
 
 _ONLINE = "presence JOIN node ON number = node AND NOT gone"
 _PRESENT = "account, session, node, presence.since, addresses, busy, network, parts"
+_LEASE_FROM_NOW = "clock_timestamp() + make_interval(secs => %s)"
 _HASH_BYTES = 32
 
 
@@ -30,39 +31,54 @@ class Lease:
     def enter(self, name: str) -> int:
         return int(
             self._sql.one(
-                "INSERT INTO node (name, until) VALUES (%s, clock_timestamp() + make_interval(secs => %s)) "
-                "RETURNING number",
+                f"INSERT INTO node (name, until) VALUES (%s, {_LEASE_FROM_NOW}) RETURNING number",  # noqa: S608
                 name, LEASE_S,
             )
         )  # fmt: skip
 
-    def renew(self, node: int) -> bool:
-        renewed = self._sql.one(
-            "UPDATE node SET until = clock_timestamp() + make_interval(secs => %s) "
-            "WHERE number = %s AND NOT gone RETURNING number",
-            LEASE_S, node,
+    def renew(self, node: int) -> Renewal:
+        """One that was over, or had longer to go than any can, was given before the clock was put forward or back."""
+        in_time = self._sql.one(
+            f"WITH was AS (SELECT until FROM node WHERE number = %s) UPDATE node SET until = {_LEASE_FROM_NOW} "  # noqa: S608
+            "FROM was WHERE number = %s AND NOT gone "
+            f"RETURNING was.until BETWEEN clock_timestamp() AND {_LEASE_FROM_NOW}",
+            node, LEASE_S, node, LEASE_S,
         )  # fmt: skip
-        return renewed is not None
+        if in_time is None:
+            return "lost"
+        return "kept" if in_time else "late"
 
-    def judge(self) -> Sequence[int]:
-        """A lease that ran out while PostgreSQL itself was away says nothing: a whole one has to pass first."""
-        over = self._sql.one(
-            "SELECT EXISTS (SELECT 1 FROM node WHERE NOT gone AND until < clock_timestamp()) "
-            "AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => %s)",
-            LEASE_S,
-        )
-        if not over:
+    def judge(self, node: int) -> Sequence[int]:
+        """A lease that ran out while PostgreSQL itself was away says nothing: a whole one has to pass first.
+
+        Nor does one whose end the clock has jumped over: then the judge's own is over as well, and it does not judge
+        before it has renewed it (`late`). Where the clock was put back, leases begin anew.
+        """
+        [(over, ahead, may_judge)] = self._sql.rows(
+            "SELECT EXISTS (SELECT 1 FROM node WHERE NOT gone AND until < clock_timestamp()), "
+            "EXISTS (SELECT 1 FROM node WHERE NOT gone AND until > clock_timestamp() + make_interval(secs => %s)), "
+            "EXISTS (SELECT 1 FROM node WHERE number = %s AND NOT gone AND until >= clock_timestamp()) "
+            "AND NOT pg_postmaster_start_time() "
+            "BETWEEN clock_timestamp() - make_interval(secs => %s) AND clock_timestamp()",
+            LEASE_S, node, LEASE_S,
+        )  # fmt: skip
+        if ahead:
+            self._sql.do(
+                f"UPDATE node SET until = {_LEASE_FROM_NOW} WHERE NOT gone AND until > {_LEASE_FROM_NOW}",  # noqa: S608
+                LEASE_S, LEASE_S,
+            )  # fmt: skip
+        if not (over and may_judge):
             return ()
-        with self._sql.sql.transaction():
+        with self._sql.transaction():
             found = self._sql.rows(
                 "UPDATE node SET gone = true WHERE NOT gone AND until < clock_timestamp() RETURNING number"
             )
-            dead = [node for (node,) in found]
+            dead = [number for (number,) in found]
             self._end(dead)
         return dead
 
     def leave(self, node: int) -> None:
-        with self._sql.sql.transaction():
+        with self._sql.transaction():
             self._sql.do("UPDATE node SET gone = true WHERE number = %s", node)
             self._end([node])
 

@@ -8,11 +8,12 @@ from random import Random
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from ....model import PeerId
 from ....ops.threads import Worker
-from ...cluster.interface import Happening, Present, Standing
+from ...cluster.interface import Happening, Present, Renewal, Standing
 from ...items import Item
 from ..commits import GroupCommit
 from ..interface import Account, Applied, Change, Counts, Lapsed, Opened, Position, Step, StoreFailed, Swept
@@ -23,6 +24,8 @@ from .tables import Tables, Unnumbered
 
 #: Seconds that a statement of the lease may take: a renewal that comes later is worth nothing.
 LEASE_STATEMENT_S = 4.0
+#: Seconds that a read may take: what happens at other nodes is behind it.
+READ_STATEMENT_S = 20.0
 
 T = TypeVar("T")
 
@@ -52,7 +55,7 @@ class PostgresStore:
         self._tables = Tables(writing, self._log, new_account_id, lambda: self._transactions.repeated)
         self._writer = Worker(reactor, "index-store")
         self._commits = GroupCommit(self._writer, self._transaction, TROUBLES)
-        self._reading = Connection(url, "reads")
+        self._reading = Connection(url, "reads", READ_STATEMENT_S)
         self._read_log = Log(self._reading)
         self._read_tables = Tables(self._reading, self._read_log, new_account_id, lambda: False)
         self._reader = Worker(reactor, "index-store-reads")
@@ -61,6 +64,9 @@ class PostgresStore:
         self._leasing = Connection(url, "lease", LEASE_STATEMENT_S, CHANNEL)
         self._lease = Lease(self._leasing)
         self._lessee = Worker(reactor, "index-store-lease")
+        self._seconds = LoopingCall(self._a_second_passed)
+        self._seconds.clock = reactor
+        self._seconds.start(1.0, now=False)
 
     @classmethod
     def open(
@@ -128,11 +134,11 @@ class PostgresStore:
     def enter(self, name: str) -> Deferred[int]:
         return self._leased(lambda: self._enter(name))
 
-    def renew(self) -> Deferred[bool]:
+    def renew(self) -> Deferred[Renewal]:
         return self._leased(lambda: self._lease.renew(self._log.node))
 
     def judge(self) -> Deferred[Sequence[int]]:
-        return self._leased(self._lease.judge)
+        return self._leased(lambda: self._lease.judge(self._log.node))
 
     def wait(self, seconds: float) -> Deferred[None]:
         return self._leased(lambda: self._lease.wait(seconds))
@@ -178,6 +184,11 @@ class PostgresStore:
         ):
             await worker.run(connection.close)
             await worker.stop()
+        self._seconds.stop()
+
+    def _a_second_passed(self) -> None:
+        for connection in (self._writing, self._reading, self._leasing):
+            connection.a_second_passed()
 
     def _transaction(self, work: Callable[[], list[Any]]) -> list[Any]:
         return self._transactions.run(work, self._tables.before_commit, self._tables.undone)
