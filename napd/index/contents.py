@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,15 +55,21 @@ class ContentIds:
 
     def add(self, number: int, content: str) -> None:
         """Neither number nor id may be there yet."""
-        self.reach(number)
-        raw = bytes.fromhex(content)
-        self._bytes.one[number * ID_BYTES : (number + 1) * ID_BYTES] = raw
-        hashed = self._hash(raw)
-        at = hashed % _TABLES
-        if self._tables[at].is_full():
-            numbers = self._tables[at].numbers()
-            self._tables[at] = _Table(numbers, self._hashes(numbers))
-        self._tables[at].add(number, hashed)
+        self.add_all((number,), (content,))
+
+    def add_all(self, numbers: Sequence[int], contents: Iterable[str]) -> None:
+        """None of these numbers and ids may be there yet."""
+        if not numbers:
+            return
+        self.reach(max(numbers))
+        places: Ids = np.array(numbers, np.uint32)
+        self.raw[places] = np.frombuffer(bytes.fromhex("".join(contents)), np.uint8).reshape(-1, ID_BYTES)
+        for number, hashed in zip(numbers, self._hashes(places).tolist(), strict=True):
+            table = self._tables[hashed % _TABLES]
+            if table.is_full():
+                there = table.numbers()
+                table = self._tables[hashed % _TABLES] = _Table(there, self._hashes(there))
+            table.add(number, hashed)
 
     def remove(self, number: int) -> None:
         hashed = self._hash(self._raw(number))
@@ -126,11 +132,11 @@ class _Table:
         return numbers
 
     def add(self, number: int, hashed: int) -> None:
-        for place in self._places(hashed):
-            if self._slots[place] == 0:
-                self._slots[place] = number
-                self._taken += 1
-                return
+        slots, place = self._slots, hashed // _TABLES & self._mask
+        while slots[place]:
+            place = (place + 1) & self._mask
+        slots[place] = number
+        self._taken += 1
 
     def remove(self, number: int, hashed: int) -> None:
         """It is there."""

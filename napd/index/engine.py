@@ -14,7 +14,7 @@ from .claims import Among, found, shown
 from .filters import Filters
 from .items import Asker, Item
 from .order import FREE_SLOT_POINTS, Cursor, Place, name_key, source_points, text_points, write_cursor
-from .postings import Postings
+from .postings import Postings, by_term
 from .presence import Presence
 from .query import Piece, Query
 from .search import Page, Wanted
@@ -113,11 +113,10 @@ class MemoryEngine:
         self._filters = Filters()
 
     def learn(self, items: Iterable[Item]) -> None:
-        for item in items:
-            terms = self._table.learn(item)
-            if terms is not None:
-                self._postings.add(item.id, terms)
-                self._filters.add(item.id, item.entry.name, item.entry.size, item.entry.media)
+        items = list(items)
+        new = self._table.learn_all(items)
+        self._postings.add_all(by_term(new))
+        self._filters.add(item for item in items if item.id in new)
 
     def forget(self, items: Iterable[int]) -> None:
         for _ in self.forget_each(items):

@@ -13,6 +13,7 @@ from ..wire.catalogue import Media
 from ..wire.index import FileKind
 from ..wire.kinds import extension, extensions_of
 from .attributes import Attributes
+from .items import Item
 
 K = TypeVar("K")
 
@@ -43,11 +44,13 @@ class Filters:
     def _attributes(self) -> Sequence[dict[Any, BitMap]]:
         return self._by_extension, self._by_size, self._by_bitrate
 
-    def add(self, item: int, name: str, size: int, media: Media | None) -> None:
-        self._by_extension.setdefault(extension(name), BitMap()).add(item)
-        self._by_size.setdefault(size.bit_length(), BitMap()).add(item)
-        if media is not None and media.bitrate_kbps is not None:
-            self._by_bitrate.setdefault(media.bitrate_kbps.bit_length(), BitMap()).add(item)
+    def add(self, items: Iterable[Item]) -> None:
+        for item in items:
+            number, entry, bitrate = item.id, item.entry, item.entry.media.bitrate_kbps
+            _add(self._by_extension, extension(entry.name), number)
+            _add(self._by_size, entry.size.bit_length(), number)
+            if bitrate is not None:
+                _add(self._by_bitrate, bitrate.bit_length(), number)
 
     def remove(self, item: int, name: str, size: int, media: Media | None) -> None:
         _discard(self._by_extension, extension(name), item)
@@ -81,6 +84,14 @@ def _extensions(kinds: Iterable[FileKind]) -> Iterable[str]:
 
 def _union(bitmaps: dict[K, BitMap], keys: Iterable[K]) -> BitMap:
     return BitMap.union(BitMap(), *(bitmaps[key] for key in keys if key in bitmaps))
+
+
+def _add(bitmaps: dict[K, BitMap], key: K, item: int) -> None:
+    having = bitmaps.get(key)
+    if having is None:
+        bitmaps[key] = BitMap((item,))
+    else:
+        having.add(item)
 
 
 def _discard(bitmaps: dict[K, BitMap], key: K, item: int) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from array import array
-from bisect import bisect_left, insort
-from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -16,8 +16,10 @@ from pyroaring import BitMap
 MIN_KEPT = 500
 #: Items that are kept so, of all beginnings together: some 50 MB at most.
 MAX_KEPT = 16 << 20
-#: New terms are sorted into a short list, which goes into the long one when it has so many.
-RECENT = 4_096
+#: New terms wait until there are so many, or until somebody looks, before they are put in order: a millisecond's work.
+RECENT = 500
+#: Terms in order are in blocks of at most so many.
+BLOCK = 1_024
 #: Items of a term up to which 4 bytes for each are less than a bitmap takes, at some millions of items.
 MAX_SMALL = 1_024
 
@@ -26,6 +28,15 @@ _ID_BYTES = 4
 _LAST = "\U0010ffff"
 #: The ids of a term's items, sorted; as `array("I")` has them if they are few.
 Having = bytes | BitMap
+
+
+def by_term(terms: Mapping[int, Iterable[str]]) -> Mapping[str, Sequence[int]]:
+    """Items that each term is in, sorted, from the terms of items in their order."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for item, some in terms.items():
+        for term in some:
+            found[term].append(item)
+    return found
 
 
 class _Piece(Struct, array_like=True):
@@ -70,18 +81,21 @@ class Postings:
         postings._terms = _SortedTerms(postings._items)
         return postings
 
-    def add(self, item: int, terms: Collection[str]) -> None:
-        raw = item.to_bytes(_ID_BYTES, sys.byteorder)
-        for term in terms:
+    def add(self, item: int, terms: Iterable[str]) -> None:
+        self.add_all(dict.fromkeys(terms, (item,)))
+
+    def add_all(self, by_term: Mapping[str, Sequence[int]]) -> None:
+        """:param by_term: items that each term is in now too, sorted."""
+        for term, items in by_term.items():
             having = self._items.get(term)
             if having is None:
-                self._items[term] = raw
+                self._items[term] = _joined(b"", items)
                 self._terms.add(term)
             elif isinstance(having, BitMap):
-                having.add(item)
+                having.update(items)
             else:
-                self._items[term] = _added(having, item, raw)
-        self._beginnings.add(item, terms)
+                self._items[term] = _joined(having, items)
+        self._beginnings.add_all(by_term)
 
     def remove(self, item: int, terms: Iterable[str]) -> None:
         for term in terms:
@@ -117,19 +131,16 @@ class Postings:
         return len(self._items)
 
 
-def _added(having: bytes, item: int, raw: bytes) -> Having:
-    """:param raw: the item."""
-    if int.from_bytes(having[-_ID_BYTES:], sys.byteorder) < item:
-        # Newer items have higher numbers.
-        grown = having + raw
+def _joined(having: bytes, items: Sequence[int]) -> Having:
+    """Those and these, each once."""
+    if having and int.from_bytes(having[-_ID_BYTES:], sys.byteorder) >= items[0]:
+        # Newer items have higher numbers, but not all are learned in their order.
+        joined = array("I", sorted({*array("I", having), *items})).tobytes()
+    elif len(items) == 1:
+        joined = having + items[0].to_bytes(_ID_BYTES, sys.byteorder)
     else:
-        ids = array("I", having)
-        at = bisect_left(ids, item)
-        if ids[at] == item:
-            return having
-        ids.insert(at, item)
-        grown = ids.tobytes()
-    return grown if len(grown) <= MAX_SMALL * _ID_BYTES else BitMap(array("I", grown))
+        joined = having + array("I", items).tobytes()
+    return joined if len(joined) <= MAX_SMALL * _ID_BYTES else BitMap(array("I", joined))
 
 
 def _removed(having: bytes, item: int) -> bytes:
@@ -164,48 +175,65 @@ class _Beginnings:
             self._lengths[len(oldest)] -= 1
             self._kept -= len(had)
 
-    def add(self, item: int, terms: Iterable[str]) -> None:
+    def add_all(self, by_term: Mapping[str, Sequence[int]]) -> None:
         if not self._items:
             return
         for length, used in self._lengths.items():
             if used:
-                for term in terms:
+                for term, new in by_term.items():
                     items = self._items.get(term[:length])
-                    if items is not None and item not in items:
-                        items.add(item)
-                        self._kept += 1
+                    if items is not None:
+                        self._kept -= len(items)
+                        items.update(new)
+                        self._kept += len(items)
 
 
 class _SortedTerms:
-    """All terms in order, in two lists, so that a new one moves thousands and not millions."""
+    """All terms in order, in blocks, so that a new one moves some hundred and not millions."""
 
     def __init__(self, terms: Iterable[str] = ()) -> None:
-        self._all: list[str] = sorted(terms)
+        in_order = sorted(terms)
+        #: Each block, and a term that is not after any of its own, but after those of the block before.
+        self._blocks = [in_order[at : at + BLOCK // 2] for at in range(0, len(in_order), BLOCK // 2)] or [[]]
+        self._from = [block[0] if block else "" for block in self._blocks]
         self._recent: list[str] = []
-        self._gone: set[str] = set()
 
     def add(self, term: str) -> None:
-        if term in self._gone:
-            self._gone.discard(term)
-            return
-        insort(self._recent, term)
+        """It is not there yet."""
+        self._recent.append(term)
         if len(self._recent) >= RECENT:
-            self._merge()
+            self._put_in_order()
 
     def remove(self, term: str) -> None:
-        self._gone.add(term)
-        if len(self._gone) >= RECENT:
-            self._merge()
+        """It is there."""
+        self._put_in_order()
+        at = self._block_of(term)
+        block = self._blocks[at]
+        del block[bisect_left(block, term)]
+        if not block and len(self._blocks) > 1:
+            del self._blocks[at], self._from[at]
 
     def beginning(self, prefix: str) -> Sequence[str]:
-        return [
-            term
-            for terms in (self._all, self._recent)
-            for term in terms[bisect_left(terms, prefix) : bisect_left(terms, prefix + _LAST)]
-            if term not in self._gone
-        ]
+        self._put_in_order()
+        found: list[str] = []
+        for at in range(self._block_of(prefix), len(self._blocks)):
+            block = self._blocks[at]
+            end = bisect_left(block, prefix + _LAST)
+            found += block[bisect_left(block, prefix) : end]
+            if end < len(block):
+                break
+        return found
 
-    def _merge(self) -> None:
-        self._all = sorted([term for term in (*self._all, *self._recent) if term not in self._gone])
-        self._recent = []
-        self._gone = set()
+    def _block_of(self, term: str) -> int:
+        """Where it is, or where it comes."""
+        return max(0, bisect_right(self._from, term) - 1)
+
+    def _put_in_order(self) -> None:
+        for term in self._recent:
+            at = self._block_of(term)
+            block = self._blocks[at]
+            insort(block, term)
+            if len(block) > BLOCK:
+                self._blocks[at : at + 1] = block[: BLOCK // 2], block[BLOCK // 2 :]
+                self._from.insert(at + 1, block[BLOCK // 2])
+        self._recent.clear()

@@ -6,7 +6,7 @@ made when somebody looks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from itertools import pairwise
 from struct import Struct
@@ -16,13 +16,13 @@ from attrs import frozen
 from pyroaring import BitMap
 
 from ..model import EVERYONE, ContentId
-from ..wire.catalogue import Media
+from ..wire.catalogue import Entry, Media
 from .columns import Column, Ids
 from .contents import ContentIds
 from .folders import Folders
 from .items import Item
 from .texts import Texts
-from .words import searchable, searchable_text
+from .words import searchable_text, terms_and_words
 
 #: Rows kept for the next who look at the same items: some 15 MB.
 _MAX_ROWS = 20_000
@@ -103,33 +103,51 @@ class ItemTable:
         known[inside] = self.content.all[ids[inside]] != 0
         return ids[~known]
 
-    def learn(self, item: Item) -> frozenset[str] | None:
+    def learn(self, item: Item) -> Set[str] | None:
         """Take an item in; the terms to find it by, or None if it is known."""
-        number, content, entry = item.id, item.content, item.entry
+        return self.learn_all((item,)).get(item.id)
+
+    def learn_all(self, items: Iterable[Item]) -> Mapping[int, Set[str]]:
+        """Take items in: ids of those that were not known, sorted, and the terms to find each by."""
+        by_id = {item.id: item for item in items}
+        missing = self.missing(np.fromiter(by_id, np.uint32, len(by_id))).tolist()
+        if not missing:
+            return {}
+        new = [by_id[number] for number in sorted(missing)]
+        self._reach(new[-1].id, max(item.content for item in new))
+        contents, ids = [], []
+        for item in new:
+            number, content = item.id, item.content
+            following = self.first.one[content]
+            if not following:
+                contents.append(content)
+                ids.append(item.entry.content)
+            self.content.one[number] = content
+            self.next.one[number] = following
+            self.first.one[content] = number
+        self.ids.add_all(contents, ids)
+        self.changes += len(new)
+        self._size += len(new)
+        return {item.id: self._describe(item.id, item.entry) for item in new}
+
+    def _reach(self, item: int, content: int) -> None:
+        """Have room for these."""
         for column in (self.content, self.size, self.next, self.folder, self.words):
-            column.reach(number)
-        if self.content.one[number]:
-            return None
+            column.reach(item)
         self.first.reach(content)
-        first = self.first.one[content]
-        if not first:
-            self.ids.add(content, entry.content)
-        self.content.one[number] = content
-        self.next.one[number] = first
-        self.first.one[content] = number
-        self.size.one[number] = entry.size
-        self.folder.one[number] = self.folders.take(entry.folder)
-        self.texts.put(number, _text_of(entry.name, entry.media))
-        if EVERYONE not in entry.audience:
-            self.restricted.add(number)
-            self.audiences[number] = entry.audience
-        self.highest = max(self.highest, number)
+        self.highest = max(self.highest, item)
         self.highest_content = max(self.highest_content, content)
-        self.changes += 1
-        self._size += 1
-        found_by = searchable(entry.folder, entry.name)
-        self.words.one[number] = min(found_by.words, MAX_WORDS)
-        return found_by.terms
+
+    def _describe(self, item: int, entry: Entry) -> Set[str]:
+        self.size.one[item] = entry.size
+        self.folder.one[item] = self.folders.take(entry.folder)
+        self.texts.put(item, _text_of(entry.name, entry.media))
+        if EVERYONE not in entry.audience:
+            self.restricted.add(item)
+            self.audiences[item] = entry.audience
+        terms, words = terms_and_words(entry.folder, entry.name)
+        self.words.one[item] = min(words, MAX_WORDS)
+        return terms
 
     def forget(self, items: Iterable[int]) -> Iterator[tuple[int, Row]]:
         """Those that were known, each as it was: it is gone now. Other work may be done between one and the next.

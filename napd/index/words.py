@@ -11,10 +11,9 @@ pairs of characters. A symbol (an emoji) is a word by itself. Everything else se
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, auto
 from functools import lru_cache
-from itertools import groupby
 from unicodedata import category, normalize
 
 from attrs import frozen
@@ -27,14 +26,24 @@ MAX_FOLDER_NAME = 255
 BOUNDARY = "|"
 
 _ASCII_WORDS = re.compile("[a-z0-9]+")
+#: Everything between two separators of ASCII, which fold to themselves whatever is beside them.
+_CHUNKS = re.compile("[A-Za-z0-9\x80-\U0010ffff]+")
+#: Terms of a chunk are kept for the next names that have it: so many chunks of at most so many characters.
+_MAX_CHUNKS = 32_768
+_MAX_CHUNK = 12
+#: Characters whose scripts are kept.
+_MAX_CHARACTERS = 20_000
+#: Around a character of a script without spaces, and before a symbol: what no folded text has after `_MARKS`.
+_BEGIN, _END, _SYMBOL = "\x01", "\x02", "\x03"
+_BREVES = re.compile("(?<!и)\u0306")
 _ACCENTS = re.compile(
-    "(?<!и)\u0306|[\u0300-\u0305\u0307-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+    "[\u0300-\u0305\u0307-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
     "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc"
     # Not to be seen at all: soft hyphen, joiners, variation selectors.
     "\u00ad\u200c\u200d\u2060\ufe00-\ufe0f]"
 )
 #: Letters that people type without their stroke, and that NFKD leaves whole.
-_STROKES = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
+_STROKES = {"ø": "o", "ł": "l", "đ": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
 #: Han, kana, bopomofo and Hangul, by code point.
 _UNSPACED = (
     (0x1100, 0x11FF),
@@ -77,27 +86,70 @@ class Run:
 def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
-    plain = _ACCENTS.sub("", normalize("NFKD", text).casefold()).translate(_STROKES)
+    plain = normalize("NFKD", text).casefold()
+    if "\u0306" in plain:
+        plain = _BREVES.sub("", plain)
     # Hangul, kana and й become one character again.
-    return normalize("NFC", plain)
+    return normalize("NFC", plain.translate(_PLAIN))
 
 
 def runs(folded: str) -> Sequence[Run]:
     """The runs of a folded text, in order."""
     if folded.isascii():
         return [Run(word[:MAX_WORD], Script.SPACED) for word in _ASCII_WORDS.findall(folded)]
-    found: list[Run] = []
-    for script, characters in groupby(folded, _script):
-        if script is Script.SYMBOL:
-            found += [Run(symbol, script) for symbol in characters]
-        elif script is Script.UNSPACED:
-            found.append(Run("".join(characters), script))
-        elif script is Script.SPACED:
-            found.append(Run("".join(characters)[:MAX_WORD], script))
-    return found
+    return [_run(marked) for marked in _marked(folded)]
 
 
-@lru_cache(maxsize=20_000)
+def _run(marked: str) -> Run:
+    if marked[0] == _BEGIN:
+        return Run(marked[1:], Script.UNSPACED)
+    if marked[0] == _SYMBOL:
+        return Run(marked[1:], Script.SYMBOL)
+    return Run(marked[:MAX_WORD], Script.SPACED)
+
+
+def _marked(folded: str) -> Sequence[str]:
+    """The runs of a folded text, those that are no words with a mark of what they are before them."""
+    marked = folded.translate(_MARKS)
+    if _BEGIN in marked:
+        # What is beside each other is one run.
+        marked = marked.replace(_END + _BEGIN, "").replace(_BEGIN, " " + _BEGIN).replace(_END, " ")
+    return marked.split()
+
+
+class _Becomes(dict[int, str]):
+    """What becomes of a character, by its code point: looked up once for each."""
+
+    def __init__(self, become: Callable[[str], str]) -> None:
+        self._become = become
+
+    def __missing__(self, point: int) -> str:
+        if len(self) >= _MAX_CHARACTERS:
+            self.clear()
+        found = self[point] = self._become(chr(point))
+        return found
+
+
+def _plain(character: str) -> str:
+    return _ACCENTS.sub("", _STROKES.get(character, character))
+
+
+def _mark(character: str) -> str:
+    match _script(character):
+        case Script.SPACED:
+            return character
+        case Script.UNSPACED:
+            return _BEGIN + character + _END
+        case Script.SYMBOL:
+            return f" {_SYMBOL}{character} "
+        case Script.GAP:
+            return " "
+
+
+_PLAIN = _Becomes(_plain)
+_MARKS = _Becomes(_mark)
+
+
 def _script(character: str) -> Script:
     point = ord(character)
     if any(first <= point <= last for first, last in _UNSPACED):
@@ -129,13 +181,49 @@ class Searchable:
 
 def searchable(folder: str, name: str) -> Searchable:
     names = [runs(fold(part)) for part in (*_nearest(folder), name)]
-    terms: set[str] = set()
-    for run in (run for found in names for run in found):
-        terms.update(run.terms())
-        if run.script is Script.UNSPACED:
-            terms.update(run.text)
+    terms = frozenset(term for found in names for term in _terms(found))
     text = f" {BOUNDARY} ".join(joined(found) for found in names)
-    return Searchable(f" {text} ", frozenset(terms), len(names[-1]))
+    return Searchable(f" {text} ", terms, len(names[-1]))
+
+
+def _terms(found: Iterable[Run]) -> Iterator[str]:
+    for run in found:
+        yield from run.terms()
+        if run.script is Script.UNSPACED:
+            yield from run.text
+
+
+def terms_and_words(folder: str, name: str) -> tuple[set[str], int]:
+    """`Searchable.terms` and `Searchable.words` alone, several times as fast where names come that are like others."""
+    terms = set(_folders_terms(folder))
+    if name.isascii():
+        found, words = _cut(name)
+        terms.update(found)
+        return terms, words
+    words = 0
+    for chunk in _CHUNKS.findall(name):
+        found, runs_of_it = _kept_cut(chunk) if len(chunk) <= _MAX_CHUNK else _cut(chunk)
+        terms.update(found)
+        words += runs_of_it
+    return terms, words
+
+
+@lru_cache(maxsize=10_000)
+def _folders_terms(folder: str) -> frozenset[str]:
+    return frozenset(term for part in _nearest(folder) for term in _cut(part)[0])
+
+
+def _cut(text: str) -> tuple[Sequence[str], int]:
+    """Terms, and how many runs."""
+    folded = fold(text)
+    if folded.isascii():
+        found = _ASCII_WORDS.findall(folded)
+        return (found if len(folded) <= MAX_WORD else [word[:MAX_WORD] for word in found]), len(found)
+    cut = runs(folded)
+    return list(_terms(cut)), len(cut)
+
+
+_kept_cut = lru_cache(maxsize=_MAX_CHUNKS)(_cut)
 
 
 def searchable_text(folder: str, name: str) -> str:

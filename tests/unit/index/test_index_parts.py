@@ -16,7 +16,7 @@ from napd.index.columns import Ids
 from napd.index.limits import Allowance
 from napd.index.multimap import Multimap
 from napd.index.order import MAX_NAME_KEY, Cursor, name_key, read_cursor, write_cursor
-from napd.index.postings import Postings
+from napd.index.postings import Postings, by_term
 from napd.index.turns import Turns
 from napd.wire.index import SortOrder
 from tests.support.index_script import content
@@ -79,6 +79,32 @@ def test_postings_find_by_term_and_by_prefix(changes: list[tuple[bool, int, list
         assert set(found.beginning(prefix)) == beginning
     finally:
         postings.RECENT, postings.MAX_SMALL = recent, most
+
+
+batches = st.lists(st.dictionaries(st.integers(0, 30), st.sets(st.text("abc", min_size=1, max_size=2))), max_size=10)
+
+
+@given(batches, st.lists(st.integers(0, 30)))
+def test_items_that_become_known_together_are_found_like_those_that_come_one_by_one(
+    many: list[dict[int, set[str]]], gone: list[int]
+) -> None:
+    together, one_by_one = Postings(), Postings()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postings, "RECENT", 3)
+        patch.setattr(postings, "BLOCK", 4)
+        patch.setattr(postings, "MIN_KEPT", 1)
+        patch.setattr(postings, "MAX_SMALL", 3)
+        for batch in many:
+            together.add_all(by_term({item: batch[item] for item in sorted(batch)}))
+            for item, terms in batch.items():
+                one_by_one.add(item, terms)
+            for item in gone:
+                for each in (together, one_by_one):
+                    each.remove(item, batch.get(item, ()))
+            for term in {term for terms in batch.values() for term in terms}:
+                assert together.having(term) == one_by_one.having(term)
+                assert together.beginning(term[0]) == one_by_one.beginning(term[0])
+    assert len(together) == len(one_by_one)
 
 
 @given(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from napd.errors import Misuse
 from napd.index.language import MAX_PIECES, understand
-from napd.index.words import MAX_WORD, fold, runs, searchable
+from napd.index.words import MAX_WORD, fold, runs, searchable, terms_and_words
 from napd.wire.kinds import KINDS, extension, extensions_of, kind_of
 
 
@@ -71,6 +71,18 @@ def test_any_name_is_found_by_itself(folder: str, name: str) -> None:
     for choice in query.wanted:
         assert set(choice.pieces[0].terms) <= found_by.terms
         assert choice.found_in(found_by.text)
+
+
+names = st.text(
+    st.sampled_from("aB1 .-_é\u0301йи\u0306ß東ー京ｶﾞ가\u3099🎉\ufe0f\ufffdø<=\u0338\u200d\x01\x02\n"), max_size=40
+)
+
+
+@given(st.text(max_size=80) | names, st.text(max_size=80) | names)
+def test_the_short_way_to_the_terms_of_a_name_comes_to_the_same(folder: str, name: str) -> None:
+    found_by = searchable(folder, name)
+    for _ in range(2):
+        assert terms_and_words(folder, name) == (found_by.terms, found_by.words)
 
 
 @given(st.text(max_size=300))
