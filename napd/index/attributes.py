@@ -36,6 +36,10 @@ class Attributes:
     def anything(self) -> bool:
         return self is not ANY and self != ANY
 
+    def sized(self) -> bool:
+        """Whether a size is asked for."""
+        return self.min_size > 0 or self.max_size < MAX_CONTENT_BYTES
+
     def wants(self) -> bool:
         """Whether it asks for something, and does not only say what to leave out."""
         return evolve(self, barred_ext=(), barred_kinds=()).anything()

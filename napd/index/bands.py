@@ -60,9 +60,10 @@ class Bands:
         inside: NDArray[np.bool_] = self._band_of.all[items.astype(np.intp)] != 0
         return inside
 
-    def from_the_top(self) -> Iterator[BitMap]:
-        """Each band, the best-held first; not to be changed."""
-        return reversed(self._bands)
+    def from_the_top(self) -> Iterator[tuple[int, BitMap]]:
+        """Each band, the best-held first, with the most sources that one in it may have; not to be changed."""
+        for number in range(len(self._bands), 0, -1):
+            yield (1 << number) - 1, self._bands[number - 1]
 
     def _reach(self, items: Ids) -> None:
         if len(items):

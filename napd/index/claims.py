@@ -37,13 +37,19 @@ Said = Sequence[tuple[Row, Iterable[int]]]
 
 @frozen
 class Among:
-    """Items that answer a search: only they have a say in what a content is called in its results."""
+    """Items that answer a search: only they have a say in what a content is called in its results.
+
+    :param fits: what a look tells besides; None: nothing.
+    """
 
     items: BitMap
-    fits: Callable[[Row], bool]
+    fits: Callable[[Row], bool] | None
 
     def of(self, items: BitMap, table: ItemTable) -> BitMap:
-        return BitMap(item for item in islice(items & self.items, MAX_JUDGED) if self.fits(table.row(item)))
+        fits = self.fits
+        if fits is None:
+            return items & self.items
+        return BitMap(item for item in islice(items & self.items, MAX_JUDGED) if fits(table.row(item)))
 
 
 def shown(table: ItemTable, presence: Presence, content: int, asker: Asker, among: Among | None = None) -> Row | None:

@@ -78,6 +78,22 @@ class Filters:
         return items
 
 
+def decides(asked: Attributes) -> bool:
+    """Whether `Filters.narrow` leaves only what is asked for."""
+    return (
+        not any("." in ext for ext in (*(asked.ext or ()), *asked.barred_ext))
+        and _begins_a_step(asked.min_size)
+        and (asked.max_size == MAX_CONTENT_BYTES or _begins_a_step(asked.max_size + 1))
+        and _begins_a_step(asked.min_bitrate)
+        and (asked.max_bitrate is None or _begins_a_step(asked.max_bitrate + 1))
+    )
+
+
+def _begins_a_step(figure: int) -> bool:
+    """Whether it is a power of two, or nothing."""
+    return figure & (figure - 1) == 0
+
+
 def _extensions(kinds: Iterable[FileKind]) -> Iterable[str]:
     return (ext for kind in kinds for ext in extensions_of(kind))
 

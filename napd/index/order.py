@@ -9,13 +9,17 @@ from __future__ import annotations
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from math import log2
+from typing import Any
 
 import msgspec
+import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from ..errors import Misuse
 from ..wire.index import SortOrder
 from .query import Query
+from .table import MAX_WORDS
 from .words import BOUNDARY, fold
 
 #: Bytes of a folded name that its place goes by: as much as fits into a cursor.
@@ -45,6 +49,8 @@ class Cursor:
 
 #: Points for so many sources; beyond this table they are computed.
 _SOURCE_POINTS = [round(POINTS * log2(1 + sources)) for sources in range(1024)]
+#: The last one for all that are beyond.
+_BOUNDS = np.array([*_SOURCE_POINTS, 32 * POINTS], np.int64)
 
 
 def text_points(query: Query, text: str) -> int:
@@ -65,6 +71,20 @@ def text_points(query: Query, text: str) -> int:
 
 def source_points(sources: int) -> int:
     return _SOURCE_POINTS[sources] if sources < len(_SOURCE_POINTS) else round(POINTS * log2(1 + sources))
+
+
+def points_of(sources: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """`source_points` of each, or more."""
+    points: NDArray[np.int64] = _BOUNDS[np.minimum(sources, len(_SOURCE_POINTS))]
+    return points
+
+
+def text_bounds(query: Query) -> NDArray[np.int64]:
+    """By the number of words of a file name, up to `MAX_WORDS`: what `text_points` can be at most."""
+    asked = sum(choice.pieces[0].words for choice in query.wanted)
+    words = np.arange(MAX_WORDS + 1)
+    bounds = FULL_NAME_POINTS * np.minimum(asked, words) // np.maximum(words, 1)
+    return bounds + PHRASE_POINTS * (words >= asked) if query.order else bounds
 
 
 def name_key(name: str) -> str:

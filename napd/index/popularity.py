@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from .bands import Bands, moves
@@ -45,6 +46,11 @@ class Popularity:
     def of(self, content: int) -> int:
         count: int = self._sources.one[content] if content < len(self._sources.all) else 0
         return count
+
+    def of_each(self, contents: Ids) -> NDArray[np.int64]:
+        self._reach()
+        counts: NDArray[np.int64] = self._sources.all[contents.astype(np.intp)].astype(np.int64)
+        return counts
 
     def is_offered(self, item: int) -> bool:
         return item < len(self._offers.all) and self._offers.one[item] != 0

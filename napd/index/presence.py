@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 from attrs import define, field
+from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from .absent import Absent, Absentees
@@ -279,6 +280,15 @@ class Presence:
         if content in self._restricted:
             return len(self.holders_for(content, asker))
         return self._popularity.of(content)
+
+    def counts(self, contents: Ids) -> NDArray[np.int64]:
+        """Of each, how many accounts offer it to everyone."""
+        return self._popularity.of_each(contents)
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether any source may count for less than another in the ranking."""
+        return self.networks.crowded or bool(self.busy)
 
     def excess_for(self, content: int, asker: Asker) -> int:
         """How many of those that `count_for` counts are beyond what counts of one network."""

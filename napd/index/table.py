@@ -26,7 +26,7 @@ from .words import searchable_text, terms_and_words
 
 #: Rows kept for the next who look at the same items: some 15 MB.
 _MAX_ROWS = 20_000
-#: Likewise texts that items are found by: some 10 MB.
+#: Likewise the texts of names: some 6 MB.
 _MAX_TEXTS = 50_000
 #: Steps of all lists at once, after which those that are left are walked one by one.
 _MAX_STEPS = 16
@@ -85,7 +85,7 @@ class ItemTable:
         #: How many times an item came or went.
         self.changes = 0
         self._rows: dict[int, Row] = {}
-        self._found_by: dict[int, str] = {}
+        self._name_texts: dict[int, str] = {}
         self._size = 0
 
     def become(self, other: ItemTable) -> None:
@@ -169,7 +169,7 @@ class ItemTable:
 
     def _forget(self, item: int) -> None:
         self._rows.pop(item, None)
-        self._found_by.pop(item, None)
+        self._name_texts.pop(item, None)
         self.texts.drop(item)
         self.folders.drop(self.folder.one[item])
         self.restricted.discard(item)
@@ -213,16 +213,15 @@ class ItemTable:
             )
         return row
 
-    def text(self, item: int) -> str:
-        """What a known item is found by, without the rest of its row."""
-        text = self._found_by.get(item)
+    def name_text(self, item: int) -> str:
+        """What a known item is found by, without its folders."""
+        text = self._name_texts.get(item)
         if text is None:
-            if len(self._found_by) >= _MAX_TEXTS:
-                self._found_by.clear()
+            if len(self._name_texts) >= _MAX_TEXTS:
+                self._name_texts.clear()
             raw = self.texts.get(item)
             at = raw.find(_MEDIA_FOLLOWS)
-            name = raw.decode() if at < 0 else raw[:at].decode()
-            text = self._found_by[item] = searchable_text(self.folders.get(self.folder.one[item]), name)
+            text = self._name_texts[item] = searchable_text("", raw.decode() if at < 0 else raw[:at].decode())
         return text
 
     def get(self, item: int) -> Row | None:

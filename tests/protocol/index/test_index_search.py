@@ -330,14 +330,14 @@ def search(engine: MemoryEngine, **how: object) -> tuple[list[int], bool]:
 
 def test_a_common_word_ends_early_with_the_best_held(monkeypatch: pytest.MonkeyPatch) -> None:
     held = [1] * 200 + [9] * 10 + [3] * 20
-    engine, _ = filled(held, max_examined=10_000, enough=20)
+    engine, _ = filled(held, examined=10_000)
     sources, truncated = search(engine, sort="sources", limit=15)
     assert sources == [9] * 10 + [3] * 5
     assert truncated
 
 
 def test_no_search_looks_at_more_than_its_bound() -> None:
-    engine, _ = filled([1] * 300, max_examined=50, enough=10_000)
+    engine, _ = filled([1] * 300, examined=50)
     for sort in ("best", "sources", "size", "name"):
         sources, truncated = search(engine, sort=sort, limit=1000)
         assert len(sources) == 50
@@ -345,12 +345,12 @@ def test_no_search_looks_at_more_than_its_bound() -> None:
 
 
 def test_what_is_looked_at_whole_is_not_called_truncated() -> None:
-    engine, _ = filled([1] * 50, max_examined=50, enough=50)
+    engine, _ = filled([1] * 50, examined=50)
     assert search(engine, limit=1000) == ([1] * 50, False)
 
 
 def test_paging_reaches_beyond_what_is_enough_for_one_page() -> None:
-    engine, _ = filled([5] * 30 + [1] * 30, max_examined=1000, enough=10)
+    engine, _ = filled([5] * 30 + [1] * 30, examined=1000)
     seen: list[str] = []
     cursor = None
     while True:

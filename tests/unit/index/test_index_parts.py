@@ -50,9 +50,9 @@ def ids(*numbers: int) -> Ids:
 def test_bands_go_from_the_best_held_down() -> None:
     bands = Bands()
     bands.put(ids(1, 2, 3, 4), ids(1, 3, 100, 0))
-    assert [list(band) for band in bands.from_the_top() if band] == [[3], [2], [1]]
+    assert [list(band) for _, band in bands.from_the_top() if band] == [[3], [2], [1]]
     bands.put(ids(2, 3, 4), ids(4, 0, 2))
-    assert [list(band) for band in bands.from_the_top() if band] == [[2], [4], [1]]
+    assert [list(band) for _, band in bands.from_the_top() if band] == [[2], [4], [1]]
 
 
 def test_a_count_changes_its_band_at_powers_of_two_only() -> None:

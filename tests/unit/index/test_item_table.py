@@ -176,7 +176,9 @@ def same_as(table: ItemTable, number: int, item: Item) -> None:
     assert (row.content, row.name, row.folder, row.size) == (item.content, entry.name, entry.folder, entry.size)
     assert row.media == (None if entry.media == Media() else entry.media)
     assert row.audience == (None if EVERYONE in entry.audience else entry.audience)
-    assert row.text == table.text(number) == searchable(entry.folder, entry.name).text
+    assert row.text == searchable(entry.folder, entry.name).text
+    assert table.name_text(number) == searchable("", entry.name).text
+    assert table.words.one[number] == searchable("", entry.name).words
 
 
 @given(st.text(min_size=1).filter(lambda text: "\0" not in text), st.text(min_size=1))

@@ -91,7 +91,7 @@ def check(presence: Presence, held: dict[int, set[int]]) -> None:
     offered = set().union(*public.values())
     counts = {one: len(seen(public, one)) for one in set(CONTENTS)}
     assert set(presence.everyone) == offered
-    bands = [set(band) for band in reversed(list(presence.bands.from_the_top()))]
+    bands = [set(band) for _, band in reversed(list(presence.bands.from_the_top()))]
     expected = [
         {item for item in offered if counts[CONTENTS[item - 1]].bit_length() == band + 1} for band in range(len(bands))
     ]
