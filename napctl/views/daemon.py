@@ -11,6 +11,7 @@ from napd.wire.documents import (
     DoneDocument,
     EngineTotals,
     IndexLink,
+    IndexNode,
     IndexStatusDocument,
     KnownTotals,
     LimitDocument,
@@ -96,9 +97,18 @@ def index_status(document: IndexStatusDocument, page: Page) -> list[str]:
             ("engine", _engine(document.engine)),
             ("listens", document.listen),
             ("database", f"{document.database}{_sized(document.database_bytes)}"),
+            *(("" if n else "nodes", _node(node, page)) for n, node in enumerate(document.nodes or ())),
             ("daemon", f"version {document.version}, up {span_text(document.uptime_s)}{memory}"),
         ],
     )
+
+
+def _node(node: IndexNode, page: Page) -> Cell:
+    here = ", this one" if node.here else ""
+    place = f"{node.node} at {node.name}{here}: {count_text(node.peers, 'peer')}, up {age_text(node.since, page.now)}"
+    if node.lease_s > 0:
+        return Cell(place)
+    return Cell(f"{place}, its lease is over for {span_text(-node.lease_s)}", "yellow")
 
 
 def _known(known: KnownTotals | None) -> str:

@@ -11,7 +11,7 @@ from ..ops.control_connection import Caller, Handler
 from ..ops.events import rfc3339
 from ..ops.memory import resident_bytes
 from ..wire import control as wire
-from ..wire.documents import EngineTotals, IndexStatusDocument, KnownTotals, UserRow, UsersDocument
+from ..wire.documents import EngineTotals, IndexNode, IndexStatusDocument, KnownTotals, UserRow, UsersDocument
 from .answers import user_rows
 from .items import Asker
 from .services import Services
@@ -53,6 +53,7 @@ class IndexMethods:
             wishes=len(services.wishing),
             database_bytes=database_bytes,
             memory_bytes=resident_bytes(),
+            nodes=await self._nodes(),
         )
 
     async def _known(self) -> tuple[KnownTotals | None, int | None]:
@@ -62,6 +63,19 @@ class IndexMethods:
         except NapError:
             return None, None
         return KnownTotals(counts.accounts, counts.listings, counts.items, counts.contents), counts.bytes_on_disk
+
+    async def _nodes(self) -> list[IndexNode] | None:
+        cluster = self._services.cluster
+        try:
+            nodes = await cluster.nodes()
+        except NapError:
+            return None
+        return [
+            IndexNode(
+                one.node, one.name, rfc3339(one.since), round(one.lease_s, 1), one.peers, one.node == cluster.node
+            )
+            for one in nodes
+        ]
 
     async def _users(self, params: wire.UsersParams, caller: Caller) -> UsersDocument:
         rows = user_rows(params.words, self._services.presence, OPERATOR)

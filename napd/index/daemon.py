@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
 from ..background import Background
 from ..errors import NapError, Unreachable
-from ..net.dial import Dialler
+from ..net.dial import Dialler, join_address, split_address
 from ..net.identity import Identity
 from ..net.tls_factory import read_buffer, stream_server_factory
 from ..ops.control_connection import Handler
@@ -55,6 +55,7 @@ class IndexDaemon:
     :param bind: binds a factory's port, at once.
     :param retention_days: for which the catalogue of a peer that left is kept; 0: not at all.
     :param join: how this process comes together with others that share its store.
+    :param machine: what others call the machine that it runs on.
     """
 
     method_params: Mapping[str, type[Struct]] = INDEX_METHODS
@@ -74,6 +75,7 @@ class IndexDaemon:
         limits: Limits | None = None,
         retention_days: float = RETENTION_DAYS,
         join: Join = alone,
+        machine: str = "",
     ) -> None:
         self._clock = clock
         self._background = Background(events.fault)
@@ -104,7 +106,8 @@ class IndexDaemon:
             self._services.engine,
             self._services.catalogues,
         )
-        self._services.cluster.start(self._background, self._listening.address, door.replaced_elsewhere)
+        name = join_address(machine, split_address(self._listening.address)[1]) if machine else self._listening.address
+        self._services.cluster.start(self._background, name, door.replaced_elsewhere)
         self._background.start("load", self._load())
         services = self._services
         housekeeping = Housekeeping(clock, now, store, services.presence, services.catalogues, services.retention)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import secrets
 import time
 from random import SystemRandom
@@ -66,4 +67,5 @@ def compose(frame: Frame) -> IndexDaemon:
         retention_days=frame.values["retention_days"],
         bind=lambda factory: listen(frame.reactor, frame.values["listen"], factory, remember=frame.state / "port"),
         join=chosen.join,
+        machine=platform.node(),
     )

@@ -328,8 +328,22 @@ class EngineTotals(Struct, frozen=True):
     terms: int
 
 
+class IndexNode(Struct, frozen=True):
+    """A process of an index of several. `lease_s`: left of its lease; `here`: it is the one that was asked."""
+
+    node: int
+    name: str
+    since: str
+    lease_s: float
+    peers: int
+    here: bool
+
+
 class IndexStatusDocument(Struct, frozen=True):
-    """`peers`, `listings`, `contents`, `bytes`: what is online. `known` is null while the database does not answer."""
+    """`peers`, `listings`, `contents`, `bytes`: what is online. `known` is null while the database does not answer.
+
+    So is `nodes`; it is empty where there is but one process.
+    """
 
     index: str
     version: str
@@ -346,6 +360,7 @@ class IndexStatusDocument(Struct, frozen=True):
     wishes: int = 0
     database_bytes: int | None = None
     memory_bytes: int | None = None
+    nodes: list[IndexNode] | None = None
     schema: int = SCHEMA
 
 

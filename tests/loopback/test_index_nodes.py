@@ -90,6 +90,11 @@ def test_three_nodes_are_one_index_and_one_of_them_is_killed(postgres: PostgresS
     hears(carl, "ballad", 1)
     assert time.monotonic() - announced < 1.0
     assert users(third) == ["anna", "bob", "carl"]
+    seen = third.ctl("index", "status").json["nodes"]
+    assert [(node["peers"], node["here"]) for node in seen] == [(1, False), (1, False), (1, True)]
+    ports = [node.address.rpartition(":")[2] for node in (first, second, third)]
+    assert [node["name"].rpartition(":")[2] for node in seen] == ports
+    assert all(0 < node["lease_s"] <= LEASE_S for node in seen)
 
     # And fetched from there: the ticket is one index's, whichever node it is of.
     found(bob, "song")
@@ -110,6 +115,7 @@ def test_three_nodes_are_one_index_and_one_of_them_is_killed(postgres: PostgresS
     assert time.monotonic() - killed < LEASE_S + 3
     assert [row["users"] for row in found(carl, "song")] == [["anna"]]
     assert second.seen("index.node_lost") or third.seen("index.node_lost")
+    assert len(third.ctl("index", "status").json["nodes"]) == 2
 
     # It comes back, and is told everything.
     first.restart()

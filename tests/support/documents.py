@@ -226,6 +226,18 @@ INDEX_STATUS: dict[str, Any] = {
     "database_bytes": 12_300_288, "memory_bytes": 81_264_640,
 }  # fmt: skip
 
+NODES: list[dict[str, Any]] = [
+    {
+        "node": 7,
+        "name": "one.example:6699",
+        "since": "2025-12-21T03:04:05.000Z",
+        "lease_s": 12.1,
+        "peers": 1204,
+        "here": True,
+    },
+    {"node": 9, "name": HOSTILE, "since": "2026-01-02T00:00:00.000Z", "lease_s": -6.2, "peers": 1, "here": False},
+]
+
 VERSION: dict[str, Any] = {"schema": 1, "client": "", "daemon": "0.1.0", "protocol": 1}
 WHOAMI: dict[str, Any] = {"schema": 1, "user": "ann", "peer": PEER, "index": None, "groups": []}
 LIMITS: dict[str, Any] = {"schema": 1, "up": 2_000_000.0, "down": None, "slots": 4, "downloads": 3}

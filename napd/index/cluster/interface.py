@@ -82,6 +82,22 @@ class Present:
 
 
 @frozen
+class NodeState:
+    """One of the nodes.
+
+    :param since: seconds since 1970.
+    :param lease_s: that are left of its lease; none, or less: it may be found dead any moment.
+    :param peers: that are online there.
+    """
+
+    node: int
+    name: str
+    since: float
+    lease_s: float
+    peers: int
+
+
+@frozen
 class Standing:
     """Who is online at all nodes, as of this change."""
 
@@ -105,6 +121,9 @@ class SharedStore(IndexStore, Protocol):
 
     def wait(self, seconds: float) -> Deferred[None]:
         """Until something happens, or so long."""
+
+    def nodes(self) -> Deferred[Sequence[NodeState]]:
+        """All nodes that have not been found dead."""
 
     def leave(self) -> Deferred[None]:
         """The node ends in good order."""
@@ -161,6 +180,12 @@ class Cluster(Protocol):
     def said(self, online: Online) -> None:
         """What a session here says of itself is another thing now (`Condition`)."""
 
+    async def nodes(self) -> Sequence[NodeState]:
+        """All of them, this one too; none if this process is alone.
+
+        :raises NapError: the store does not answer.
+        """
+
     async def stop(self) -> None: ...
 
 
@@ -186,6 +211,9 @@ class Alone:
 
     def said(self, online: Online) -> None:
         """Likewise."""
+
+    async def nodes(self) -> Sequence[NodeState]:
+        return ()
 
     async def stop(self) -> None:
         """Nothing was begun."""

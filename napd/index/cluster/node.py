@@ -17,7 +17,7 @@ from ...ops.events import Events
 from ..catalogues import Catalogues
 from ..presence import Online, Presence
 from .follower import Follower
-from .interface import CUT_OFF_S, LEASE_S, RENEW_S, SharedStore
+from .interface import CUT_OFF_S, LEASE_S, RENEW_S, NodeState, SharedStore
 from .telling import Telling, present
 
 #: Seconds between two looks at the leases of the others.
@@ -110,6 +110,9 @@ class Node:
     def said(self, online: Online) -> None:
         if self._telling is not None:
             self._telling.said(online)
+
+    async def nodes(self) -> Sequence[NodeState]:
+        return await self._store.nodes()
 
     async def stop(self) -> None:
         if self._may_write():

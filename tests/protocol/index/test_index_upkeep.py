@@ -63,6 +63,7 @@ def test_status_counts_what_is_online() -> None:
         "engine": {"items": 4, "terms": 6},
         "wishes": 1,
         "database_bytes": None,
+        "nodes": [],
         "schema": 1,
     }
     said = ask(index, "status", Nothing())

@@ -69,6 +69,7 @@ CASES: dict[str, tuple[list[str], dict[str, Answer]]] = {
     "version": (["version"], {"version": documents.VERSION}),
     "reload": (["reload"], {"reload": documents.STOPPING}),
     "index-status": (["index", "status"], {"index.status": documents.INDEX_STATUS}),
+    "index-status-nodes": (["index", "status"], {"index.status": documents.INDEX_STATUS | {"nodes": documents.NODES}}),
     "index-users": (["index", "users"], {"index.users": documents.USERS}),
 }
 

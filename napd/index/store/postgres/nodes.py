@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 
 from ....model import PeerId
-from ...cluster.interface import LEASE_S, Condition, Happening, Present, Renewal, Standing
+from ...cluster.interface import LEASE_S, Condition, Happening, NodeState, Present, Renewal, Standing
 from ..interface import Account
 from ..packing import unpacked
 from .connection import Connection
@@ -150,6 +150,14 @@ class Whereabouts:
             self._log.add(Happening("condition", self._log.node, added=accounts))
 
     # --- Reading ---------------------------------------------------------------------------------
+
+    def nodes(self) -> Sequence[NodeState]:
+        rows = self._sql.rows(
+            "SELECT number, name, extract(epoch FROM since)::double precision, "
+            "extract(epoch FROM until - clock_timestamp())::double precision, "
+            "(SELECT count(*) FROM presence WHERE node = number) FROM node WHERE NOT gone ORDER BY number"
+        )
+        return [NodeState(*row) for row in rows]
 
     def conditions(self, accounts: Sequence[int]) -> Sequence[Present]:
         rows = self._sql.rows(

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from ....model import PeerId
 from ....ops.threads import Worker
-from ...cluster.interface import Happening, Present, Renewal, Standing
+from ...cluster.interface import Happening, NodeState, Present, Renewal, Standing
 from ...items import Item
 from ..commits import GroupCommit
 from ..interface import Account, Applied, Change, Counts, Lapsed, Opened, Position, Step, StoreFailed, Swept
@@ -145,6 +145,9 @@ class PostgresStore:
 
     def leave(self) -> Deferred[None]:
         return self._leased(lambda: self._lease.leave(self._log.node))
+
+    def nodes(self) -> Deferred[Sequence[NodeState]]:
+        return self._read(self._read_whereabouts.nodes)
 
     def stand(self, present: Sequence[Present]) -> Deferred[None]:
         return self._commits.write(lambda: self._whereabouts.stand(present))
