@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Protocol
 
+from attrs import frozen
 from msgspec import Struct
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -27,7 +28,7 @@ from .doorway import Doorway, Gate
 from .housekeeping import Housekeeping
 from .limits import Limits
 from .retention import RETENTION_DAYS
-from .services import assemble
+from .services import Services, assemble
 from .snapshots import SnapshotFile, Snapshots
 from .store.interface import IndexStore
 
@@ -44,6 +45,27 @@ class Listening(Protocol):
     def address(self) -> str: ...
 
     def stop(self) -> Deferred[object]: ...
+
+
+@frozen
+class _Consequences:
+    """Implements `napd.index.cluster.interface.Consequences`."""
+
+    _services: Services
+    _door: Door
+    _doorway: Doorway
+    _housekeeping: Housekeeping
+
+    def replaced(self, account: int, session: int) -> None:
+        self._door.replaced_elsewhere(account, session)
+
+    def node_lost(self) -> None:
+        self._services.background.start("forget", self._housekeeping.forget_left())
+
+    def was_lost(self) -> None:
+        # What is not kept has been forgotten: they have to send their lists again.
+        if self._services.retention.days == 0:
+            self._doorway.end_all("shutdown", "this node of the index was cut off: log in again")
 
 
 class IndexDaemon:
@@ -107,10 +129,10 @@ class IndexDaemon:
             self._services.catalogues,
         )
         name = join_address(machine, split_address(self._listening.address)[1]) if machine else self._listening.address
-        self._services.cluster.start(self._background, name, door.replaced_elsewhere)
-        self._background.start("load", self._load())
         services = self._services
         housekeeping = Housekeeping(clock, now, store, services.presence, services.catalogues, services.retention)
+        services.cluster.start(self._background, name, _Consequences(services, door, self._doorway, housekeeping))
+        self._background.start("load", self._load())
         self._background.start("housekeeping", housekeeping.run())
 
     @property

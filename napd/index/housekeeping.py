@@ -38,15 +38,19 @@ class Housekeeping:
 
     async def run(self) -> None:
         """For ever. A store that does not work now is tried again in the next round."""
-        if self._retention.days == 0:
-            # An index that was killed had no time to forget who was there.
-            await self._try(self._forget_lapsed(self._now()))
+        # This index may have been killed.
+        await self.forget_left()
         wait_s = FIRST_S
         while True:
             await deferLater(self._clock, wait_s)
             # Where nothing is kept, what has no holder goes soon, too.
             wait_s = ROUND_S if self._retention.days else FIRST_S
             await self._try(self.round())
+
+    async def forget_left(self) -> None:
+        """A process is gone, and had no time to forget those who were at it, if that is what is wanted."""
+        if self._retention.days == 0:
+            await self._try(self._forget_lapsed(self._now()))
 
     async def round(self) -> None:
         now = self._now()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -50,11 +51,11 @@ def test_a_database_that_cannot_be_used_is_one_line_and_status_78_and_its_passwo
     assert "s3cret" not in written
 
 
-def nodes(processes: Processes, url: str, count: int) -> list[IndexProcess]:
+def nodes(processes: Processes, url: str, count: int, *options: str) -> list[IndexProcess]:
     """All of one identity: the first one's."""
     made = []
     for number in range(1, count + 1):
-        node = processes.index(f"node{number}", "--database", url, start=False)
+        node = processes.index(f"node{number}", "--database", url, *options, start=False)
         if made:
             node.state.mkdir(parents=True)
             (node.state / "identity.pem").write_bytes((made[0].state / "identity.pem").read_bytes())
@@ -244,10 +245,13 @@ def hears(one: PeerProcess, word: str, count: int, timeout: float = 15.0) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("retention_days", [90, 0])
 def test_a_node_that_was_asleep_longer_than_its_lease_is_found_dead_and_comes_back(
-    postgres: PostgresServer, processes: Processes
+    postgres: PostgresServer, processes: Processes, tmp_path: Path, retention_days: int
 ) -> None:
-    first, second = nodes(processes, postgres.database(), 2)
+    file = tmp_path / "index.toml"
+    file.write_text(f"retention_days = {retention_days}\n")
+    first, second = nodes(processes, postgres.database(), 2, "--config", str(file))
     anna, bob = peer(processes, "anna", first), peer(processes, "bob", second)
     random_file(anna.shared / "song.txt", 100)
     for one in (anna, bob):
@@ -257,6 +261,8 @@ def test_a_node_that_was_asleep_longer_than_its_lease_is_found_dead_and_comes_ba
     mark = first.mark()
     first.pause()
     hears(bob, "song", 0, LEASE_S + 3)
+    if retention_days == 0:
+        until(lambda: second.ctl("index", "status").json["known"]["listings"] == 0, "it is forgotten", every_s=0.2)
     first.go_on()
     first.wait_for_event("index.node_up", after=mark)
     hears(bob, "song", 1)

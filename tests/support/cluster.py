@@ -17,10 +17,12 @@ from napd.index.catalogues import Catalogues
 from napd.index.cluster.interface import LEASE_S, Condition
 from napd.index.cluster.node import Node
 from napd.index.cluster.telling import condition_of
+from napd.index.housekeeping import Housekeeping
 from napd.index.limits import Limits
 from napd.index.presence import Online, Presence
+from napd.index.retention import RETENTION_DAYS
 from napd.index.services import Services, assemble
-from napd.index.store.interface import NOWHERE, Step
+from napd.index.store.interface import NOWHERE, Position, Step
 from napd.index.store.postgres.store import PostgresStore
 from napd.model import PeerId
 from napd.net.dial import TLSDialler
@@ -36,15 +38,25 @@ _ids = count(1)
 
 @define(eq=False)
 class Process:
-    """One node, without its sockets. `asleep`: it does not renew, as if it were stopped."""
+    """One node, without its sockets."""
 
     services: Services
     store: PostgresStore
     node: Node
     background: Background
     events: list[Event]
-    replaced: list[tuple[int, int]] = field(factory=list)
+    housekeeping: Housekeeping
+    sessions_replaced: list[tuple[int, int]] = field(factory=list)
     offset_s: float = 0.0
+
+    def replaced(self, account: int, session: int) -> None:
+        self.sessions_replaced.append((account, session))
+
+    def node_lost(self) -> None:
+        self.background.start("forget", self.housekeeping.forget_left())
+
+    def was_lost(self) -> None:
+        """Its daemon's sessions would end if nothing is kept: see tests/loopback."""
 
     def monotonic(self) -> float:
         return time.monotonic() + self.offset_s
@@ -58,6 +70,14 @@ class Process:
         self.node.arrived(online, self.node.node)
         await self.announce(online, 0, *names)
         return online
+
+    async def reconnect(self, online: Online) -> Online:
+        """The same peer with the same catalogue logs in here."""
+        # It is further on by now, and what is stored is a part of it.
+        opened = await self.store.open_session(online.account.number, Position(EPOCH, 2, "f" * 64), 1.0)
+        again = await self.services.catalogues.connect(online.account, opened, 1.0)
+        self.node.arrived(again, self.node.node)
+        return again
 
     async def announce(self, online: Online, revision: int, *names: str) -> None:
         """All that the peer offers from now on."""
@@ -83,10 +103,7 @@ class Process:
     def leave(self, online: Online) -> None:
         self.services.catalogues.disconnect(online)
         self.node.left(online.account.number, online.session)
-
-    def has_been_steady(self) -> None:
-        """As if it had been there for as long as it takes to judge others."""
-        self.node._steady_since = self.monotonic() - 2 * LEASE_S
+        self.services.retention.left(online)
 
     async def die(self) -> None:
         """It does nothing any more, and says nothing of it."""
@@ -104,7 +121,7 @@ class Nodes:
         self.url = url
         self.all: list[Process] = []
 
-    def start(self, name: str = "") -> Process:
+    def start(self, name: str = "", retention_days: float = RETENTION_DAYS) -> Process:
         heard: list[Event] = []
         events = Events(time.time)
         events.listen(heard.append)
@@ -121,16 +138,16 @@ class Nodes:
         services = assemble(
             clock=reactor_clock, now=time.time, events=events, background=background, identity=identity("index"),
             store=store, dialler=TLSDialler(reactor, identity("index")), random=Random(3), limits=Limits(), join=join,
+            retention_days=retention_days,
         )  # fmt: skip
+        housekeeping = Housekeeping(
+            reactor_clock, time.time, store, services.presence, services.catalogues, services.retention
+        )
         node = services.cluster
         assert isinstance(node, Node)
-        process = Process(services, store, node, background, heard)
+        process = Process(services, store, node, background, heard, housekeeping)
         made.append(process)
-        node.start(
-            background,
-            name or f"node{len(self.all)}",
-            lambda account, session: process.replaced.append((account, session)),
-        )
+        node.start(background, name or f"node{len(self.all)}", process)
         self.all.append(process)
         return process
 
@@ -145,6 +162,19 @@ class Nodes:
         """As if all were far behind while it was cut."""
         self.sql("UPDATE clock SET change = change + 100000", "DELETE FROM change")
 
+    def have_been_steady(self) -> bool:
+        """Whether PostgreSQL has been up for as long as it takes to judge; then all nodes are as if they had, too."""
+        up = "SELECT pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => 16)"
+        if not self._one(up):
+            return False
+        for process in self.all:
+            process.node._steady_since = process.monotonic() - 2 * LEASE_S
+        return True
+
+    def end_lease(self, process: Process) -> None:
+        """As if it had not been renewed for so long."""
+        self.sql(f"UPDATE node SET until = clock_timestamp() WHERE number = {process.node.node}")
+
     def time(self) -> float:
         """PostgreSQL's."""
         return float(self._one("SELECT extract(epoch FROM clock_timestamp())::double precision"))
@@ -153,6 +183,12 @@ class Nodes:
         """Whether all leases have been renewed since then, by PostgreSQL's clock."""
         first_end = self._one("SELECT extract(epoch FROM min(until))::double precision FROM napd.node WHERE NOT gone")
         return float(first_end) >= since + LEASE_S
+
+    def kept(self) -> list[str]:
+        """Users of whom the store has a catalogue."""
+        query = "SELECT name FROM napd.account JOIN napd.catalogue ON account = number WHERE listings > 0 ORDER BY name"
+        with psycopg.connect(self.url) as connection:
+            return [name for (name,) in connection.execute(query.encode())]
 
     def number(self) -> int:
         """Of the last change."""

@@ -126,7 +126,7 @@ class SharedStore(IndexStore, Protocol):
         """All nodes that have not been found dead."""
 
     def leave(self) -> Deferred[None]:
-        """The node ends in good order."""
+        """The node ends in good order, after what it has been asked to write."""
 
     def stand(self, present: Sequence[Present]) -> Deferred[None]:
         """These accounts are online at this node, as far as their sessions are still the newest."""
@@ -155,6 +155,19 @@ class SharedStore(IndexStore, Protocol):
         """
 
 
+class Consequences(Protocol):
+    """What a process does about what its cluster finds out."""
+
+    def replaced(self, account: int, session: int) -> None:
+        """An account (by number) has this session elsewhere: an earlier one here has to go."""
+
+    def node_lost(self) -> None:
+        """This process has found another dead."""
+
+    def was_lost(self) -> None:
+        """Another has found this one dead. Sessions that have not ended when this returns are told to all anew."""
+
+
 class Cluster(Protocol):
     """What sessions tell the other nodes, if there are any.
 
@@ -164,8 +177,7 @@ class Cluster(Protocol):
     @property
     def node(self) -> int: ...
 
-    def start(self, background: Background, name: str, replaced: Callable[[int, int], None]) -> None:
-        """:param replaced: an account (by number) has a later session elsewhere: an earlier one here has to go."""
+    def start(self, background: Background, name: str, consequences: Consequences) -> None: ...
 
     def may_admit(self) -> bool:
         """Whether logins are taken."""
@@ -194,7 +206,7 @@ class Alone:
 
     node = 0
 
-    def start(self, background: Background, name: str, replaced: Callable[[int, int], None]) -> None:
+    def start(self, background: Background, name: str, consequences: Consequences) -> None:
         """Nobody else is there to be heard of."""
 
     def may_admit(self) -> bool:

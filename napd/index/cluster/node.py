@@ -17,7 +17,7 @@ from ...ops.events import Events
 from ..catalogues import Catalogues
 from ..presence import Online, Presence
 from .follower import Follower
-from .interface import CUT_OFF_S, LEASE_S, RENEW_S, NodeState, SharedStore
+from .interface import CUT_OFF_S, LEASE_S, RENEW_S, Consequences, NodeState, SharedStore
 from .telling import Telling, present
 
 #: Seconds between two looks at the leases of the others.
@@ -74,7 +74,7 @@ class Node:
     def node(self) -> int:
         return self._numbers[-1] if self._numbers else 0
 
-    def start(self, background: Background, name: str, replaced: Callable[[int, int], None]) -> None:
+    def start(self, background: Background, name: str, consequences: Consequences) -> None:
         self._background = background
         self._name = name
         self._follower = Follower(
@@ -84,11 +84,11 @@ class Node:
             self._events,
             background,
             lambda node: node in self._numbers,
-            replaced,
+            consequences.replaced,
         )
         self._telling = Telling(self._store, self._presence, self._clock, background)
         self._presence.swarms.turned = self._turned
-        background.start("the node's lease", self._live(self._follower, self._telling))
+        background.start("the node's lease", self._live(self._follower, self._telling, consequences))
 
     def may_admit(self) -> bool:
         # Until the first lease logins wait for it.
@@ -125,20 +125,22 @@ class Node:
 
     # --- The lease -------------------------------------------------------------------------------
 
-    async def _live(self, follower: Follower, telling: Telling) -> None:
+    async def _live(self, follower: Follower, telling: Telling, consequences: Consequences) -> None:
         """For ever: renew, judge, listen."""
         while True:
             try:
-                await self._renew(follower, telling)
-                await self._listen(follower)
+                await self._renew(follower, telling, consequences)
+                await self._listen(follower, consequences)
             except NapError as error:
                 self._note_loss(error)
                 await deferLater(self._clock, RETRY_S * self._random.uniform(0.5, 1.0))
 
-    async def _renew(self, follower: Follower, telling: Telling) -> None:
+    async def _renew(self, follower: Follower, telling: Telling, consequences: Consequences) -> None:
         began = self._monotonic()
         renewal = await self._store.renew() if self._numbers else "lost"
         if renewal == "lost":
+            if self._numbers:
+                consequences.was_lost()
             await self._enter(follower, telling)
         gap = renewal == "late" or self._renewed_at is None or began - self._renewed_at > CUT_OFF_S
         if gap or self._steady_since is None:
@@ -163,7 +165,7 @@ class Node:
         for online in here:
             telling.came(online)
 
-    async def _listen(self, follower: Follower) -> None:
+    async def _listen(self, follower: Follower, consequences: Consequences) -> None:
         """Until it is time to renew."""
         until = self._monotonic() + RENEW_S
         judged_at = self._monotonic()
@@ -176,6 +178,7 @@ class Node:
                 judged_at = now
                 for node in await self._store.judge():
                     self._events.emit("index.node_lost", node=node)
+                    consequences.node_lost()
 
     def _may_judge(self, now: float) -> bool:
         """Who was away for a while itself knows nothing of the others yet."""

@@ -153,7 +153,7 @@ async def test_a_session_that_has_a_later_one_elsewhere_is_not_told_again(nodes:
     await eventually(lambda: there.users() == {"ann": 1})
     new = await there.login("ann", "a", "b", "c")
     await eventually(lambda: here.users() == {"ann": 3})
-    assert here.replaced == [(old.account.number, new.session)]
+    assert here.sessions_replaced == [(old.account.number, new.session)]
     # The earlier session's end comes late, and takes nothing away.
     here.node.left(old.account.number, old.session)
     await here.login("bob", "b")
@@ -176,3 +176,48 @@ async def test_by_its_own_clock_a_node_stops_at_two_thirds_of_its_lease(nodes: N
     nodes.sql("ALTER TABLE away RENAME TO node")
     await waiting
     assert here.node.may_admit()
+
+
+async def test_where_nothing_is_kept_who_moves_is_not_forgotten_and_who_leaves_is(
+    nodes: Nodes, eventually: Eventually
+) -> None:
+    here, there = nodes.start(retention_days=0), nodes.start(retention_days=0)
+    old = await here.login("ann", "a")
+    await eventually(lambda: there.users() == {"ann": 1})
+    # It logs in at the other node before this one sees that its connection is gone.
+    new = await there.reconnect(old)
+    assert there.users() == {"ann": 1}
+    here.leave(old)
+    await eventually(lambda: here.users() == {"ann": 1})
+    # Writes are made in their order: who sees the later sees what became of the earlier.
+    await here.login("bob", "b")
+    assert nodes.kept() == ["ann", "bob"]
+    there.leave(new)
+    await eventually(lambda: nodes.kept() == ["bob"])
+    await eventually(lambda: there.users() == here.users() == {"bob": 1})
+
+
+@pytest.mark.limit(60)
+async def test_where_nothing_is_kept_those_of_a_node_that_is_lost_are_forgotten_by_another(
+    nodes: Nodes, eventually: Eventually
+) -> None:
+    here, there, third = (nodes.start(retention_days=0) for _ in range(3))
+    await here.login("ann", "a")
+    await there.login("bob", "b")
+    moves = await here.login("carl", "c")
+    await eventually(lambda: there.users() == third.users() == {"ann": 1, "bob": 1, "carl": 1})
+    await eventually(nodes.have_been_steady, timeout=LEASE_S + 5)
+    await here.die()
+    await third.reconnect(moves)
+    nodes.end_lease(here)
+    await eventually(lambda: there.users() == third.users() == {"bob": 1, "carl": 1})
+    await eventually(lambda: nodes.kept() == ["bob", "carl"])
+
+
+async def test_where_nothing_is_kept_a_node_that_stops_forgets_its_own_before_it_leaves(nodes: Nodes) -> None:
+    here = nodes.start(retention_days=0)
+    sessions = [await here.login(f"user{n}", f"{n}") for n in range(10)]
+    for online in sessions:
+        here.leave(online)
+    await here.node.stop()
+    assert nodes.kept() == []

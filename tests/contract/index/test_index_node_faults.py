@@ -95,14 +95,14 @@ async def test_other_connections_that_answer_no_more_are_made_anew(
     assert not here.said("index.node_lost") and not there.said("index.node_lost")
 
 
+@pytest.mark.limit(60)
 async def test_a_clock_that_is_put_forward_kills_nobody(nodes: Nodes, eventually: Eventually) -> None:
     here, there = nodes.start(), nodes.start()
     await here.login("ann", "a")
     await there.login("bob", "b")
     await eventually(lambda: here.users() == there.users() == {"ann": 1, "bob": 1})
     numbers = [here.node.node, there.node.node]
-    for process in nodes.all:
-        process.has_been_steady()
+    await eventually(nodes.have_been_steady, timeout=LEASE_S + 5)
     # As leases look after a jump.
     nodes.sql("UPDATE node SET until = until - interval '1 hour'")
     began = nodes.time()
@@ -117,7 +117,7 @@ async def test_a_clock_that_is_put_back_makes_no_dead_node_immortal(nodes: Nodes
     await here.login("ann", "a")
     await there.login("bob", "b")
     await eventually(lambda: here.users() == there.users() == {"ann": 1, "bob": 1})
-    there.has_been_steady()
+    await eventually(nodes.have_been_steady, timeout=LEASE_S + 5)
     await here.die()
     nodes.sql("UPDATE node SET until = until + interval '1 hour'")
     began = time.monotonic()
@@ -150,8 +150,7 @@ async def test_after_postgresql_was_away_for_longer_than_a_lease_nobody_is_judge
         everybody = {"ann": 1, "bob": 1, "carl": 1}
         await eventually(lambda: here.users() == there.users() == dead.users() == everybody)
         numbers = [process.node.node for process in nodes.all]
-        for process in nodes.all:
-            process.has_been_steady()
+        await eventually(nodes.have_been_steady, timeout=LEASE_S + 5)
         own_postgres.halt()
         gone = time.monotonic()
         await dead.die()

@@ -144,7 +144,7 @@ class PostgresStore:
         return self._leased(lambda: self._lease.wait(seconds))
 
     def leave(self) -> Deferred[None]:
-        return self._leased(lambda: self._lease.leave(self._log.node))
+        return self._commits.when_idle().addCallback(lambda _: self._leased(lambda: self._lease.leave(self._log.node)))
 
     def nodes(self) -> Deferred[Sequence[NodeState]]:
         return self._read(self._read_whereabouts.nodes)
