@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from ..errors import Misuse
@@ -55,6 +56,7 @@ def _is_nowhere(host: str) -> bool:
     return number is not None and (number.is_unspecified or number.is_multicast)
 
 
+@lru_cache(maxsize=4096)
 def _number(host: str) -> IPv4Address | IPv6Address | None:
     try:
         number = ip_address(host)

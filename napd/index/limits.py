@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..wire import index as wire
 
+#: Seconds from the secured link to the login.
+LOGIN_S = 15.0
 #: Searches that may come at once, in seconds' worth of those in the long run.
 SEARCH_BURST_S = 2.0
 

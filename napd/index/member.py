@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
-from twisted.internet.interfaces import IDelayedCall
 
 from ..errors import Misuse, RemoteProtocolError
 from ..wire import index as wire
@@ -19,7 +18,6 @@ from .search import Found, query_of, wanted_of
 from .services import Services
 from .session import Session
 from .store.interface import Account
-from .tickets import RENEW_AFTER_S
 
 #: Seconds between two log lines about the same limit of the same session.
 LIMIT_LOGGED_S = 60.0
@@ -48,7 +46,7 @@ class Member:
         self._searches = Allowance.of(services.clock, limits.searches_per_s, limits.search_burst)
         self._logged: dict[str, float] = {}
         self._proof: Proof | None = None
-        self._renewal: IDelayedCall = services.clock.callLater(RENEW_AFTER_S, self._renew_ticket)
+        self._renewal = services.renewals.begin(self._renew_ticket)
         self.asker = asker
 
     def be_found_at(self, candidates: Sequence[str]) -> None:
@@ -97,8 +95,7 @@ class Member:
         services.turns.drop(self)
         if self._proof is not None:
             self._proof.stop()
-        if self._renewal.active():
-            self._renewal.cancel()
+        self._renewal.stop()
         self._forget(account, self._session)
         services.events.emit(
             "session.closed", user=account.user, peer=account.key, session=self._online.session, reason=reason
@@ -184,7 +181,7 @@ class Member:
         self._session.say(wire.Reachable(addresses))
 
     def _renew_ticket(self) -> None:
-        self._renewal = self._services.clock.callLater(RENEW_AFTER_S, self._renew_ticket)
+        self._renewal = self._services.renewals.begin(self._renew_ticket)
         self._session.say(wire.Ticket(self._services.tickets.issue(self._online.account)))
 
     def _limit(self, limit: str, message: str, request: int | None) -> None:

@@ -14,18 +14,20 @@ from ..model import PeerId
 from ..net.dial import Dialler
 from ..net.identity import Identity
 from ..ops.events import Events
+from ..wire.index import HEARTBEAT_S
 from .catalogues import Catalogues
 from .cluster.interface import Cluster, Join, alone
 from .dialback import Dialback
 from .engine import MemoryEngine
-from .limits import Limits
+from .limits import LOGIN_S, Limits
 from .presence import Presence
 from .retention import RETENTION_DAYS, Retention
 from .seeking import Seeking
 from .store.interface import IndexStore
 from .table import ItemTable
-from .tickets import Tickets
+from .tickets import RENEW_AFTER_S, Tickets
 from .turns import Turns
+from .waits import Waits
 from .wishing import Wishing
 
 
@@ -41,6 +43,7 @@ class Services:
     """Made by `assemble`.
 
     :param now: index time, seconds since 1970; `clock` is for waiting.
+    :param logins: the waits that all sessions have in common: for the login, for the next heartbeat, for a new ticket.
     """
 
     id: PeerId
@@ -61,6 +64,9 @@ class Services:
     dialback: Dialback
     turns: Turns
     cluster: Cluster
+    logins: Waits
+    heartbeats: Waits
+    renewals: Waits
     figures: Figures = field(factory=Figures)
 
 
@@ -107,4 +113,7 @@ def assemble(
         dialback=Dialback(clock, dialler, background, random),
         turns=Turns(clock),
         cluster=join(catalogues, presence),
+        logins=Waits(clock, LOGIN_S),
+        heartbeats=Waits(clock, HEARTBEAT_S),
+        renewals=Waits(clock, RENEW_AFTER_S),
     )

@@ -23,12 +23,11 @@ from ..errors import NapError, RemoteProtocolError, Unreachable, printable
 from ..net.identity import PublicKey
 from ..net.link import SecureLink
 from ..wire import index as wire
-from .limits import Allowance
+from .limits import LOGIN_S, Allowance
 from .outbox import Outbox
 from .services import Services
+from .waits import Wait
 
-#: Seconds from the secured link to the login.
-LOGIN_S = 15.0
 #: Seconds left of a time at which it counts as up: sums of such numbers fall short by less than moves the clock.
 _UP_S = 0.001
 
@@ -84,8 +83,9 @@ class Session:
         self._stage = Stage.SECURING
         self._key: PublicKey | None = None
         self._member: Member | None = None
-        self._deadline: IDelayedCall | None = None
-        self._beat: IDelayedCall | None = None
+        self._deadline: Wait | None = None
+        self._beat: Wait | None = None
+        self._last_look: IDelayedCall | None = None
         self._heard_at = 0.0
         self._errors = Allowance.of(services.clock, services.limits.errors_per_s, services.limits.error_burst)
         self._misbehaved = False
@@ -144,10 +144,10 @@ class Session:
             self._outbox.open()
             self.end("limit", self._refusal)
             return
-        clock = self._services.clock
-        self._deadline = clock.callLater(LOGIN_S, self.end, "limit", f"no login within {LOGIN_S:.0f} s")
-        self._heard_at = clock.seconds()
-        self._beat = clock.callLater(wire.HEARTBEAT_S, self._heartbeat)
+        services = self._services
+        self._deadline = services.logins.begin(self._no_login)
+        self._heard_at = services.clock.seconds()
+        self._beat = services.heartbeats.begin(self._heartbeat)
         self._outbox.open()
         self.say(wire.Hello((wire.VERSION,), f"napd/{__version__}"))
 
@@ -211,16 +211,23 @@ class Session:
         self._stage = Stage.LOGIN
 
     def _heartbeat(self) -> None:
-        self._beat = None
-        clock = self._services.clock
-        silent_s = clock.seconds() - self._heard_at
-        if silent_s >= wire.DEAD_AFTER_S - _UP_S:
-            self.abort(Unreachable(f"nothing was heard for {wire.DEAD_AFTER_S:.0f} s", code="silent"))
+        if self._is_silent():
             return
-        self.say(wire.Ping(self._services.now()))
-        # The last look is when the time is up, not a beat later.
+        services = self._services
+        self.say(wire.Ping(services.now()))
         if not self.is_over():
-            self._beat = clock.callLater(min(wire.HEARTBEAT_S, wire.DEAD_AFTER_S - silent_s), self._heartbeat)
+            self._beat = services.heartbeats.begin(self._heartbeat)
+
+    def _is_silent(self) -> bool:
+        """The end, if nothing was heard for so long; if that will be so before the next beat, it is seen just then."""
+        clock = self._services.clock
+        left_s = wire.DEAD_AFTER_S - (clock.seconds() - self._heard_at)
+        if left_s <= _UP_S:
+            self.abort(Unreachable(f"nothing was heard for {wire.DEAD_AFTER_S:.0f} s", code="silent"))
+            return True
+        if left_s < wire.HEARTBEAT_S and (self._last_look is None or not self._last_look.active()):
+            self._last_look = clock.callLater(left_s, self._is_silent)
+        return False
 
     def _not_read(self) -> None:
         self._services.events.emit("limit.hit", limit="index.unread", peer=self._peer())
@@ -234,8 +241,10 @@ class Session:
             return False
         self._stage = Stage.OVER
         self._stop_deadline()
-        if self._beat is not None and self._beat.active():
-            self._beat.cancel()
+        if self._beat is not None:
+            self._beat.stop()
+        if self._last_look is not None and self._last_look.active():
+            self._last_look.cancel()
         member, self._member = self._member, None
         if member is not None:
             member.left(reason)
@@ -245,8 +254,12 @@ class Session:
         self._outbox.hang_up(last)
 
     def _stop_deadline(self) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
+        if self._deadline is not None:
+            self._deadline.stop()
+            self._deadline = None
+
+    def _no_login(self) -> None:
+        self.end("limit", f"no login within {LOGIN_S:.0f} s")
 
     def _note_misbehaviour(self, error: RemoteProtocolError) -> None:
         """Once per session: a log is no place for a flood."""

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .identity import Identity
+from .next_turn import NextTurn
 from .records import Records, records_of
 from .tls import client_context, server_context
 from .tls_stream import LAST_READ_BYTES, TAKEN_BYTES, TLSStream
@@ -47,12 +48,18 @@ class TLSStreamFactory:
         self._connect = connect
         self._wrapped = wrapped
         self._kept = kept
+        self._next_turn: NextTurn | None = None
         # One that is made for each link that is dialled has no news when it starts and stops.
         wrapped.noisy = False
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:
         user: Any = self._wrapped.buildProtocol(addr)
-        return None if user is None else _Connected(lambda tcp: TLSStream(self._connect(), user, tcp, self._kept))
+        return None if user is None else _Connected(lambda tcp: self._stream(user, tcp))
+
+    def _stream(self, user: Any, tcp: Any) -> TLSStream:
+        if self._next_turn is None:
+            self._next_turn = NextTurn(tcp.reactor)
+        return TLSStream(self._connect(), user, tcp, self._kept, self._next_turn)
 
     def doStart(self) -> None:
         self._wrapped.doStart()

@@ -24,7 +24,6 @@ from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IPushProducer,
     IReadDescriptor,
     IWriteDescriptor,
@@ -33,6 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import LocalProtocolError
+from .next_turn import NextTurn
 from .outgoing import Outgoing
 from .records import RECORD_BYTES, Records
 from .stream import StreamUser
@@ -72,11 +72,12 @@ class TLSStream:
     :param tcp: Twisted's transport of it; its socket is ours until `tcp` is told to close it.
     :param kept: where bytes are put before they are decrypted, and in its last `TAKEN_BYTES` after; shared by all
         streams of a thread.
+    :param next_turn: shared, too.
     """
 
     takes_views = True
 
-    def __init__(self, connection: Records, user: StreamUser, tcp: Any, kept: memoryview) -> None:
+    def __init__(self, connection: Records, user: StreamUser, tcp: Any, kept: memoryview, next_turn: NextTurn) -> None:
         self._connection = connection
         self._user = user
         self._tcp = tcp
@@ -90,9 +91,8 @@ class TLSStream:
         self._outgoing = Outgoing(self._socket)
         self._turn_bytes = 0
         self._writing = False
-        self._later: set[IDelayedCall] = set()
+        self._next_turn = next_turn
         self._gathered = bytearray()
-        self._gathered_is_due = False
         self._producer: IPushProducer | None = None
         self._producer_paused = False
 
@@ -136,10 +136,9 @@ class TLSStream:
         size = len(data)
         self._turn_bytes += size
         if size < SMALL_BYTES and len(self._gathered) < GATHERED_BYTES:
+            if not self._gathered:
+                self._next_turn.add(self._send_gathered)
             self._gathered += data
-            if not self._gathered_is_due:
-                self._gathered_is_due = True
-                self._call_later(self._send_gathered)
         else:
             self._encrypt_gathered()
             self._encrypt(memoryview(data))
@@ -170,7 +169,7 @@ class TLSStream:
         if not self._reading and self._state is not _State.GONE:
             self._reading = True
             # Something may have been read and not been decrypted yet; but not from within the caller.
-            self._call_later(self._read_on)
+            self._next_turn.add(self._read_on)
 
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
         if not streaming or self._producer is not None:
@@ -318,7 +317,6 @@ class TLSStream:
         return self._state is _State.GONE
 
     def _send_gathered(self) -> None:
-        self._gathered_is_due = False
         self._encrypt_gathered()
         self._flush()
 
@@ -353,16 +351,6 @@ class TLSStream:
             self._writing = False
             self._reactor.removeWriter(self)
 
-    def _call_later(self, work: Callable[[], None]) -> None:
-        """In the next turn, unless the stream is gone by then."""
-
-        def due() -> None:
-            self._later.discard(call)
-            work()
-
-        call = self._reactor.callLater(0, due)
-        self._later.add(call)
-
     def _broken(self, error: SSL.Error) -> None:
         """TLS cannot go on. What it has to tell the other end about it is sent, if that is possible at once."""
         self._collect()
@@ -378,9 +366,8 @@ class TLSStream:
         self._reason = reason
         self._reactor.removeReader(self)
         self._stop_writing()
-        for call in self._later:
-            call.cancel()
-        self._later.clear()
+        self._next_turn.drop(self._send_gathered)
+        self._next_turn.drop(self._read_on)
         self._outgoing.clear()
         self._gathered.clear()
         self._producer = None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from attrs import frozen
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 
 T = TypeVar("T")
 
@@ -40,3 +40,13 @@ class Eventually:
             if self.reactor.seconds() > deadline:
                 raise AssertionError(f"not within {timeout:g} s: {what} (last seen: {found!r})")
             await deferLater(self.reactor, EVERY_S, lambda: None)
+
+
+def one_turn(clock: Clock) -> None:
+    """What a reactor does in one turn: all that is due, and not what is begun meanwhile. `Clock.advance` does both."""
+    due = [call for call in clock.getDelayedCalls() if call.getTime() <= clock.seconds()]
+    calls = [(call.func, call.args) for call in due]
+    for call in due:
+        call.cancel()
+    for work, arguments in calls:
+        work(*arguments)

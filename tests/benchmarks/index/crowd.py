@@ -20,14 +20,19 @@ from typing import Any
 
 from twisted.internet import task
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from napd.errors import NapError
 from napd.model import PeerId
-from napd.net.dial import TLSDialler
+from napd.net.dial import split_address
 from napd.net.identity import Identity, PublicKey
-from napd.net.link import SecureLink
+from napd.net.link import LinkUser, SecureLink
+from napd.net.records import Records, records_of
+from napd.net.tls import client_context
+from napd.net.tls_factory import TLSStreamFactory, read_buffer
 from napd.wire import index as wire
 from tests.support.index_script import identity
 
@@ -40,25 +45,50 @@ SEARCHERS = 50
 _ZEROS = "0" * 64
 
 
+class Way:
+    """To one index, for many peers: all that each needs of TLS for itself is its key."""
+
+    def __init__(self, reactor: Any, address: str, index: str) -> None:
+        host, port = split_address(address)
+        self._clock = reactor
+        self._index = PeerId(index)
+        self._endpoint = TCP4ClientEndpoint(reactor, host, port)
+        self._context = client_context(identity("nobody"), wire.ALPN)
+        self._kept = read_buffer()
+
+    def connection(self, key: Identity) -> Records:
+        """OpenSSL's end, with everything that it takes from a file."""
+        connection = records_of(self._context)
+        connection.use_certificate(key.certificate)
+        connection.use_privatekey(key.private_key)
+        connection.set_connect_state()
+        return connection
+
+    def link(self, user: LinkUser) -> SecureLink:
+        return SecureLink(self._clock, user, wire.ALPN, self._index)
+
+    async def dial(self, connection: Records, link: SecureLink) -> None:
+        await self._endpoint.connect(
+            TLSStreamFactory(lambda: connection, Factory.forProtocol(lambda: link), self._kept)
+        )
+
+
 class Peer:
     """One connection; implements `napd.net.link.LinkUser`. :ivar lost: why it ended."""
 
-    def __init__(self, reactor: Any, key: Identity, share: Share) -> None:
-        self._reactor = reactor
-        self._dialler = TLSDialler(reactor, key)
+    def __init__(self, way: Way, share: Share) -> None:
+        self._way = way
+        # Its key takes time that is no part of its login.
+        self._connection = way.connection(identity(share.user))
         self._share = share
-        self._link: Any = None
+        self._link = way.link(self)
         self._in: Deferred[None] = Deferred()
         self._answered: Deferred[None] | None = None
         self._numbers = 0
         self.lost: NapError | None = None
 
-    async def login(self, address: str, index: str) -> None:
-        def build() -> SecureLink:
-            self._link = SecureLink(self._reactor, self, wire.ALPN, PeerId(index))
-            return self._link
-
-        await self._dialler.dial(address, wire.ALPN, build)
+    async def login(self) -> None:
+        await self._way.dial(self._connection, self._link)
         await self._in
 
     async def search(self, text: str, options: dict[str, Any]) -> float:
@@ -97,14 +127,14 @@ class Peer:
                 waiting.errback(reason)
 
 
-async def log_in(peers: Sequence[Peer], address: str, index: str) -> float:
+async def log_in(peers: Sequence[Peer]) -> float:
     """Seconds until all are in."""
     began = perf_counter()
     left = iter(peers)
 
     async def one_after_another() -> None:
         for peer in left:
-            await peer.login(address, index)
+            await peer.login()
 
     await gatherResults([Deferred.fromCoroutine(one_after_another()) for _ in range(AT_ONCE)])
     return perf_counter() - began
@@ -130,9 +160,9 @@ async def run(reactor: Any, corpus: Corpus | None, address: str, index: str, idl
         shares = [Share(f"idle{number}", 0, 0, 0, 0, 0, _ZEROS) for number in range(idle)]
     else:
         shares = list(corpus.everybody())
-    # Their keys take time that is no part of their logins.
-    peers = [Peer(reactor, identity(share.user), share) for share in shares]
-    took_s = await log_in(peers, address, index)
+    way = Way(reactor, address, index)
+    peers = [Peer(way, share) for share in shares]
+    took_s = await log_in(peers)
     said({"peers": len(peers), "took_s": took_s})
     lines = ThreadPool(1, 1)
     lines.start()
