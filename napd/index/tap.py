@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import secrets
 import time
@@ -27,6 +28,9 @@ from .store.sqlite import FILE_NAME, schema_scripts
 
 #: Files, databases and connections that are turned away, besides those of peers.
 OTHER_DESCRIPTORS = 500
+#: What Python's collector of cycles is told: a search or a login makes thousands of objects, and by its own thresholds
+#: (700, 10, 10) it would look through the young ones several times in each, for nothing.
+COLLECTED_AFTER = (5_000, 10, 2)
 
 
 class Options(DaemonOptions):
@@ -41,6 +45,8 @@ def makeService(options: Options) -> IService:
 
 def compose(frame: Frame) -> IndexDaemon:
     """:raises CannotStart: the port is taken. ConfigurationError: identity or database cannot be used."""
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
     identity = load_identity(frame.values["identity"])
     limits = Limits.configured(frame.values)
     allow_descriptors(limits.connections + OTHER_DESCRIPTORS)
