@@ -1,7 +1,9 @@
 """What a content is called: names, sizes and media are claims, and what most distinct online accounts say is shown.
 
-What was found for a content without restricted items is kept (`Presence.shown`) until its holders change. It never
-matters who came first. Ties are broken by the values themselves, so that every node shows the same.
+How many accounts offer an item is known, so most elections are decided by these counts alone. Where they are not (one
+account may offer a content in several folders, and has one vote all the same) accounts are asked. What was found for a
+content without restricted items is kept (`views`) until its holders change. It never matters who came first. Ties are
+broken by the values themselves, so that every node shows the same.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from attrs import evolve, frozen
 from pyroaring import BitMap
 
 from ..wire.catalogue import Media
+from .elections import elected
 from .items import Asker
 from .presence import Presence
 from .search import Found
-from .table import ItemTable, Row
+from .table import ItemTable, Row, media_of
+from .views import View
 
 #: Accounts that are asked what they call a content; of more, a part that has nothing to do with when they came.
 MAX_ASKED = 256
@@ -29,6 +33,8 @@ MAX_NAMES = 8
 MAX_JUDGED = 256
 #: Items of one content whose names are counted; the empty file may have thousands.
 MAX_COUNTED = 1_000
+#: Holders of a content that are told by name.
+MAX_USERS = 20
 
 V = TypeVar("V")
 #: Items of one content, with the accounts that say so.
@@ -45,11 +51,12 @@ class Among:
     items: BitMap
     fits: Callable[[Row], bool] | None
 
-    def of(self, items: BitMap, table: ItemTable) -> BitMap:
+    def of(self, items: Iterable[int], table: ItemTable) -> Sequence[int]:
         fits = self.fits
+        found = (item for item in items if item in self.items)
         if fits is None:
-            return items & self.items
-        return BitMap(item for item in islice(items & self.items, MAX_JUDGED) if fits(table.row(item)))
+            return tuple(found)
+        return tuple(item for item in islice(found, MAX_JUDGED) if fits(table.row(item)))
 
 
 def shown(table: ItemTable, presence: Presence, content: int, asker: Asker, among: Among | None = None) -> Row | None:
@@ -57,41 +64,106 @@ def shown(table: ItemTable, presence: Presence, content: int, asker: Asker, amon
 
     :param among: what was searched for: who calls it something else is not asked.
     """
-    only = table.only_item_of(content)
-    if only is not None:
-        # By far the most contents have one name only, so whoever offers them says that.
-        return table.row(only) if presence.is_offered_by_others(content, asker) else None
-    items = presence.items_for(content, asker)
-    if among is not None:
-        matching = among.of(items, table)
-        # Where all match, what everybody says is right, and may be known already.
-        if 0 < len(matching) < len(items) and (found := _ask(table, presence, content, matching, asker)) is not None:
-            return found
     own = presence.get(asker.number)
     if presence.has_restricted(content) or (own is not None and presence.holds(own, content)):
-        return _ask(table, presence, content, items, asker)
-    found = presence.shown(content)
-    if found is None:
-        found = _ask(table, presence, content, items, asker)
-        if found is not None:
-            presence.show(content, found)
-    return found
+        return _shown_apart(table, presence, content, asker, among)
+    view = _view(table, presence, content, asker, among)
+    return None if view is None else view.row
 
 
 def found(table: ItemTable, presence: Presence, content: int, asker: Asker, among: Among) -> Found | None:
-    """A content that matches, as it is told to the asker; None if nobody else offers it to him."""
-    seen = shown(table, presence, content, asker, among)
-    if seen is None:
+    """A content that matches, as it is told to the asker, who has it not; None if nobody offers it to him."""
+    if presence.has_restricted(content):
+        row = _shown_apart(table, presence, content, asker, among)
+        if row is None:
+            return None
+        holders = sorted(presence.holders_for(content, asker))
+        names = _names(table, presence.items_for(content, asker))
+        return Found(table.content_id(content), row, len(holders), _users(presence, holders[:MAX_USERS]), names)
+    view = _view(table, presence, content, asker, among)
+    if view is None:
         return None
-    holders = sorted(presence.holders_for(content, asker))
-    return Found(table.content_id(content), seen, holders, names(table, presence, content, asker))
+    if view.found is None:
+        users = _users(presence, presence.some_holders(content, MAX_USERS))
+        view.found = Found(table.content_id(content), view.row, presence.count_for(content, asker), users, view.names)
+    return view.found
 
 
-def names(table: ItemTable, presence: Presence, content: int, asker: Asker) -> int:
-    """How many different names a content is offered under to the asker, by anybody online."""
-    if len(table.items_of(content)) == 1:
-        return 1
-    return len({table.row(item).name for item in islice(presence.items_for(content, asker), MAX_COUNTED)})
+def _users(presence: Presence, holders: Iterable[int]) -> Sequence[str]:
+    return sorted(online.account.user for holder in holders if (online := presence.get(holder)) is not None)
+
+
+def _names(table: ItemTable, items: Iterable[int]) -> int:
+    """How many different names a content is offered under, by anybody online."""
+    return len({table.said(item)[0] for item in islice(items, MAX_COUNTED)})
+
+
+# --- What everybody sees -------------------------------------------------------------------------
+
+
+def _view(table: ItemTable, presence: Presence, content: int, asker: Asker, among: Among | None) -> View | None:
+    """Of a content that nobody restricts and the asker does not offer."""
+    view = presence.views.get(content)
+    if view is None:
+        items = presence.offered_items(content)
+        row = _claimed(table, presence, content, items, asker)
+        if row is None:
+            return None
+        view = View(items, row, _names(table, items))
+        presence.views.put(content, view)
+    if among is None or len(view.items) == 1:
+        return view
+    matching = among.of(view.items, table)
+    if not 0 < len(matching) < len(view.items):
+        return view
+    if view.narrowed is None or view.narrowed.items != matching:
+        row = _claimed(table, presence, content, matching, asker)
+        if row is None:
+            return view
+        view.narrowed = View(matching, row, view.names)
+    return view.narrowed
+
+
+def _claimed(table: ItemTable, presence: Presence, content: int, items: Sequence[int], asker: Asker) -> Row | None:
+    """What those say who offer one of these items."""
+    if len(items) <= 1:
+        return table.row(items[0]) if items else None
+    if len(items) <= MAX_COUNTED and (row := _elected(table, items, presence.offers)) is not None:
+        return row
+    return _ask(table, presence, content, BitMap(items), asker)
+
+
+def _elected(table: ItemTable, items: Sequence[int], offers: Callable[[int], int]) -> Row | None:
+    """The same by numbers of accounts alone; None if these do not tell."""
+    votes = {item: offers(item) for item in items}
+    said = {item: table.said(item) for item in items}
+    name = elected((said[item][0], votes[item]) for item in items)
+    size = elected((table.size.one[item], votes[item]) for item in items)
+    if name is None or size is None:
+        return None
+    # Bytes of UTF-8 are in the order of their characters.
+    folder = elected((table.row(item).folder, votes[item]) for item in items if said[item][0] == name)
+    described = [item for item in items if said[item][1]]
+    media = elected(((said[item][1], votes[item]) for item in described), _media_order) if described else b""
+    if folder is None or media is None:
+        return None
+    row = next(row for item in items if said[item][0] == name and (row := table.row(item)).folder == folder)
+    return evolve(row, size=size, media=media_of(media))
+
+
+# --- Asking accounts -----------------------------------------------------------------------------
+
+
+def _shown_apart(table: ItemTable, presence: Presence, content: int, asker: Asker, among: Among | None) -> Row | None:
+    """`shown` where this asker sees something else than everybody does."""
+    items = presence.items_for(content, asker)
+    if among is not None:
+        matching = among.of(items, table)
+        if 0 < len(matching) < len(items):
+            row = _ask(table, presence, content, BitMap(matching), asker)
+            if row is not None:
+                return row
+    return _ask(table, presence, content, items, asker)
 
 
 def _ask(table: ItemTable, presence: Presence, content: int, items: BitMap, asker: Asker) -> Row | None:
@@ -131,7 +203,7 @@ def _majority(said: Said) -> Row | None:
     return evolve(
         next(row for row, _ in named if row.folder == folder),
         size=_most(said, lambda row: row.size),
-        media=_most(described, lambda row: row.media, _media_order) if described else None,
+        media=_most(described, lambda row: row.media, _figures_order) if described else None,
     )
 
 
@@ -142,7 +214,11 @@ def _most(said: Said, claim: Callable[[Row], V], order: Callable[[V], Any] = lam
     return min(votes, key=lambda value: (-len(votes[value]), order(value)))
 
 
-def _media_order(media: Media | None) -> tuple[float, ...]:
+def _media_order(media: bytes) -> tuple[float, ...]:
+    return _figures_order(media_of(media))
+
+
+def _figures_order(media: Media | None) -> tuple[float, ...]:
     if media is None:
         return ()
     return tuple(v or 0.0 for v in (media.duration_s, media.bitrate_kbps, media.width, media.height))

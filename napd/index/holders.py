@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 
 from .columns import Column, Ids
@@ -26,6 +28,17 @@ class Holders:
         place = self._first.one[content] if content < len(self._first.all) else 0
         while place:
             found.append(accounts[place])
+            place = following[place]
+        return found
+
+    def some_of(self, content: int, among: Container[int], most: int) -> list[int]:
+        """At most so many of those that are among these."""
+        found: list[int] = []
+        accounts, following = self._account.one, self._next.one
+        place = self._first.one[content] if content < len(self._first.all) else 0
+        while place and len(found) < most:
+            if accounts[place] in among:
+                found.append(accounts[place])
             place = following[place]
         return found
 

@@ -81,7 +81,7 @@ class Member:
         self._session.say(message)
 
     def tell_wished(self, number: int, results: Sequence[Found], *, more: bool) -> None:
-        for part in answers.wished(number, results, self._services.presence, more=more):
+        for part in answers.wished(number, results, more=more):
             self._session.say(part)
         self._services.events.emit("wish.told", user=self._online.account.user, wish=number, results=len(results))
 
@@ -127,7 +127,7 @@ class Member:
             self._session.say(wire.Error(error.code, str(error), message.id))
             return
         took_ms = round((services.clock.seconds() - began) * 1000, 3)
-        for part in answers.results(message.id, page, services.presence, took_ms):
+        for part in answers.results(message.id, page, took_ms):
             self._session.say(part)
         services.figures.searches += 1
         services.events.emit(

@@ -52,8 +52,12 @@ class Popularity:
         counts: NDArray[np.int64] = self._sources.all[contents.astype(np.intp)].astype(np.int64)
         return counts
 
+    def offers(self, item: int) -> int:
+        count: int = self._offers.one[item] if item < len(self._offers.all) else 0
+        return count
+
     def is_offered(self, item: int) -> bool:
-        return item < len(self._offers.all) and self._offers.one[item] != 0
+        return self.offers(item) > 0
 
     def none_of(self, contents: Ids) -> Ids:
         """Those of these that nobody offers."""

@@ -7,7 +7,7 @@ and count only for those who may see them.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from attrs import define, field
@@ -16,7 +16,7 @@ from pyroaring import BitMap
 
 from .absent import Absent, Absentees
 from .bands import Bands
-from .columns import Column, Ids, bitmap, distinct, ids_in, with_these
+from .columns import Ids, bitmap, distinct, ids_in, with_these
 from .holders import Holders
 from .items import Asker
 from .networks import MOST, Networks
@@ -24,12 +24,11 @@ from .popularity import Popularity
 from .restricted import Restricted
 from .store.interface import Account
 from .swarms import Swarms
-from .table import ItemTable, Row
+from .table import ItemTable
+from .views import Views
 
 #: Sources of a content up to which it matters of which networks they are; of more, some networks' are few.
 MAX_WEIGHED = 2_000
-#: Contents of which is remembered what they are called.
-MAX_SHOWN = 50_000
 
 
 @define(eq=False)
@@ -64,9 +63,8 @@ class Presence:
         self._offering: set[int] = set()
         self._absent = Absentees(self._holders)
         self._restricted = Restricted(table)
-        #: What contents are called, as `claims` found it; each is dropped when its holders change.
-        self._shown: dict[int, Row] = {}
-        self._is_shown = Column(np.uint8)
+        #: What contents are called, as `claims` found it.
+        self.views = Views()
         self.bytes = 0
         self.listings = 0
         self.swarms = Swarms(self._is_offered)
@@ -199,10 +197,7 @@ class Presence:
             self._holders.add(account, np.setdiff1d(gained, linked, assume_unique=True))
 
     def _note(self, online: Online, changed: Ids, listings: int, size: int) -> None:
-        self._is_shown.reach(len(self._table.first.all) - 1)
-        for content in changed[self._is_shown.all[changed.astype(np.intp)] != 0].tolist():
-            self._is_shown.one[content] = 0
-            self._shown.pop(content, None)
+        self.views.drop(changed, len(self._table.first.all) - 1)
         online.listings += listings
         online.bytes += size
         self.listings += listings
@@ -261,9 +256,21 @@ class Presence:
 
     def items_for(self, content: int, asker: Asker) -> BitMap:
         """Items of a content that are online and that the asker may see."""
-        found = BitMap(item for item in self._table.items_of(content) if self._popularity.is_offered(item))
+        found = BitMap(self.offered_items(content))
         found.update(self._restricted.of(content, asker))
         return found
+
+    def offered_items(self, content: int) -> Sequence[int]:
+        """Items of a content that anybody online offers to everyone."""
+        return [item for item in self._table.items_of(content) if self._popularity.is_offered(item)]
+
+    def offers(self, item: int) -> int:
+        """How many accounts online offer this very item to everyone."""
+        return self._popularity.offers(item)
+
+    def some_holders(self, content: int, most: int) -> Sequence[int]:
+        """At most so many of the accounts that offer this content to everyone."""
+        return self._holders.some_of(content, self._offering, most)
 
     def holders_for(self, content: int, asker: Asker) -> Collection[int]:
         """Accounts that offer this content to the asker, whatever they call it; the asker too, if it does."""
@@ -315,18 +322,6 @@ class Presence:
         """All that an account offers to anybody, sorted."""
         restricted = self._table.content.all[ids_in(self._restricted_of(online))]
         return with_these(ids_in(online.contents), restricted.tolist())
-
-    def shown(self, content: int) -> Row | None:
-        """What a content is called, if nothing of its holders has changed since that was found."""
-        return self._shown.get(content)
-
-    def show(self, content: int, row: Row) -> None:
-        """Remember what it is called."""
-        if len(self._shown) >= MAX_SHOWN:
-            self._shown.clear()
-        self._is_shown.reach(content)
-        self._is_shown.one[content] = 1
-        self._shown[content] = row
 
     def figures_for(self, online: Online, asker: Asker) -> tuple[int, int]:
         """Listings and bytes of an account, as far as the asker may see them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from attrs import frozen
+from attrs import define, frozen
 
 from ..model import ContentId
 from ..wire import index as wire
@@ -27,21 +27,21 @@ class Wanted:
     after: Cursor | None = None
 
 
-@frozen
+@define(eq=False)
 class Found:
-    """One content that matches. `sources` counts the accounts that offer it to the asker; `holders` are they.
+    """One content that matches, as it is told.
 
+    :param sources: accounts that offer it to the asker; `users` names some of them.
     :param names: different ones that they give it.
+    :ivar line: the same, as a row of an answer, once it was one.
     """
 
     content: ContentId
     shown: Row
-    holders: Sequence[int]
+    sources: int
+    users: Sequence[str]
     names: int = 1
-
-    @property
-    def sources(self) -> int:
-        return len(self.holders)
+    line: bytes | None = None
 
 
 @frozen

@@ -224,6 +224,11 @@ class ItemTable:
             text = self._name_texts[item] = searchable_text("", raw.decode() if at < 0 else raw[:at].decode())
         return text
 
+    def said(self, item: int) -> tuple[bytes, bytes]:
+        """Name and media of a known item, for comparison: `media_of` tells what the second means."""
+        name, _, media = bytes(self.texts.get(item)).partition(_MEDIA_FOLLOWS)
+        return name, media
+
     def get(self, item: int) -> Row | None:
         return self.row(item) if self.knows(item) else None
 
@@ -305,8 +310,10 @@ def _text_of(name: str, media: Media) -> bytes:
 
 def _name_and_media(text: bytearray) -> tuple[str, Media | None]:
     """A name has no NUL in it."""
-    at = text.find(_MEDIA_FOLLOWS)
-    if at < 0:
-        return text.decode(), None
-    figures = _MEDIA.unpack_from(text, at + 1)
-    return text[:at].decode(), Media(*(None if figure < 0 else figure for figure in figures))
+    name, _, media = text.partition(_MEDIA_FOLLOWS)
+    return name.decode(), media_of(media)
+
+
+def media_of(text: bytes | bytearray) -> Media | None:
+    """What is after a name's NUL."""
+    return Media(*(None if figure < 0 else figure for figure in _MEDIA.unpack(text))) if text else None

@@ -1,0 +1,33 @@
+"""Counts decide only what they can: a vote is never given to who has not most accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napd.index.elections import elected
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sets(st.integers(0, 5), min_size=1)), min_size=1, max_size=6))
+def test_who_is_elected_by_counts_is_who_most_accounts_name(ballots: Sequence[tuple[str, set[int]]]) -> None:
+    said: dict[str, set[int]] = {}
+    for value, accounts in ballots:
+        said.setdefault(value, set()).update(accounts)
+    winner = min(said, key=lambda value: (-len(said[value]), value))
+    assert elected((value, len(accounts)) for value, accounts in ballots) in (winner, None)
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 5), min_size=1))
+def test_where_each_value_comes_once_counts_decide(votes: dict[str, int]) -> None:
+    assert elected(votes.items()) == min(votes, key=lambda value: (-votes[value], value))
+
+
+def test_one_account_in_many_folders_does_not_decide() -> None:
+    assert elected([("spam", 1)] * 5 + [("song", 3)]) is None
+    assert elected([("spam", 1)] * 2 + [("song", 3)]) == "song"
+
+
+def test_another_order_of_equal_ones() -> None:
+    assert elected([("a", 2), ("b", 2)], order=lambda value: -ord(value)) == "b"
