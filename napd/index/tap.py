@@ -24,7 +24,8 @@ from .daemon import IndexDaemon
 from .limits import Limits
 from .snapshots import SNAPSHOT_NAME, SnapshotFile
 from .store.choosing import open_store
-from .store.sqlite import FILE_NAME, schema_scripts
+from .store.sqlite.schema import scripts
+from .store.sqlite.store import FILE_NAME
 
 #: Files, databases and connections that are turned away, besides those of peers.
 OTHER_DESCRIPTORS = 500
@@ -36,7 +37,7 @@ COLLECTED_AFTER = (5_000, 10, 2)
 class Options(DaemonOptions):
     program = "napindex"
     settings = INDEX_SETTINGS
-    databases: ClassVar[dict[str, int]] = {FILE_NAME: len(schema_scripts())}
+    databases: ClassVar[dict[str, int]] = {FILE_NAME: len(scripts())}
 
 
 def makeService(options: Options) -> IService:

@@ -77,6 +77,11 @@ EVENTS: dict[str, EventKind] = {
     "index.node_resync": EventKind(
         "warn", "The log of changes has a gap; all that is online was read anew.", ("error",)
     ),
+    "index.writer_lost": EventKind(
+        "error",
+        "The process that writes the database ended: announcements under way fail, and it is started again.",
+        ("error", "writes", "wait_s"),
+    ),
     "search.answered": EventKind("info", "A search was answered.", ("user", "query", "results", "took_ms")),
     "wish.told": EventKind("debug", "What was announced was told to who wished for it.", ("user", "wish", "results")),
     # Shares

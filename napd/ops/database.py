@@ -7,18 +7,30 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, NoSpace
-from .events import Events
+
+if TYPE_CHECKING:
+    from .events import Events
+
+#: What the scripts of a schema may call besides SQLite's own functions, each with one value.
+Functions = Mapping[str, Callable[[Any], Any]]
 
 #: Milliseconds that a second connection to a file (a backup tool, say) may hold us up.
 BUSY_MS = 10_000
 
 
 def open_database(
-    path: Path, schema: Sequence[str], *, synchronous: str = "FULL", events: Events | None = None
+    path: Path,
+    schema: Sequence[str],
+    *,
+    synchronous: str = "FULL",
+    events: Events | None = None,
+    functions: Functions | None = None,
 ) -> sqlite3.Connection:
     """A connection in autocommit mode (``BEGIN`` is the caller's), WAL, foreign keys on, for one thread at a time.
 
@@ -28,10 +40,10 @@ def open_database(
     """
     try:
         if not path.exists():
-            _make(path, schema)
-        connection = _connect(path)
+            _make(path, schema, functions or {})
+        connection = connect(path)
         try:
-            _upgrade(connection, path, schema, events)
+            _upgrade(connection, path, schema, functions or {}, events)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(f"PRAGMA synchronous={synchronous}")
         except BaseException:
@@ -39,6 +51,14 @@ def open_database(
             raise
     except (sqlite3.Error, OSError) as error:
         raise _refusal(path, error) from error
+    return connection
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection as `open_database` makes it, to a database that it has opened before."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA busy_timeout={BUSY_MS:d}")
+    connection.execute("PRAGMA foreign_keys=ON")
     return connection
 
 
@@ -61,15 +81,16 @@ def refuse_newer(path: Path, supported: int) -> None:
     _check_version(path, version, supported)
 
 
-def _make(path: Path, schema: Sequence[str]) -> None:
+def _make(path: Path, schema: Sequence[str], functions: Functions) -> None:
     """Under a temporary name: a crash leaves no database or a whole one."""
     temporary = path.with_name(path.name + ".new")
     # A write-ahead log that lost its database would be played into the new one.
     for left_over in (temporary, *_side_files(temporary), *_side_files(path)):
         left_over.unlink(missing_ok=True)
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    connection = _connect(temporary)
+    connection = connect(temporary)
     try:
+        _know(connection, functions)
         # Not in WAL mode yet: closing would merge the log into the file, and keep quiet if that fails.
         for version, script in enumerate(schema, 1):
             _step(connection, script, version)
@@ -80,7 +101,9 @@ def _make(path: Path, schema: Sequence[str]) -> None:
     _sync(path.parent)
 
 
-def _upgrade(connection: sqlite3.Connection, path: Path, schema: Sequence[str], events: Events | None) -> None:
+def _upgrade(
+    connection: sqlite3.Connection, path: Path, schema: Sequence[str], functions: Functions, events: Events | None
+) -> None:
     version = _version(connection)
     _check_version(path, version, len(schema))
     if version == len(schema):
@@ -88,8 +111,12 @@ def _upgrade(connection: sqlite3.Connection, path: Path, schema: Sequence[str], 
     if version == 0:
         raise ConfigurationError(f"{path} is not a database of this program", "Move it out of the way")
     _back_up(connection, path.with_name(f"{path.name}.v{version}.bak"))
+    _know(connection, functions)
     for step in range(version + 1, len(schema) + 1):
         _step(connection, schema[step - 1], step)
+    # Whether there is room for it or not: what a step has left empty is used again.
+    with suppress(sqlite3.OperationalError):
+        connection.execute("VACUUM")
     if events is not None:
         said = f"{path.name} was brought from schema {version} to {len(schema)}; a backup was kept."
         events.emit("state.migrated", said, from_version=version, to_version=len(schema))
@@ -105,6 +132,11 @@ def _step(connection: sqlite3.Connection, script: str, version: int) -> None:
         raise
 
 
+def _know(connection: sqlite3.Connection, functions: Functions) -> None:
+    for name, function in functions.items():
+        connection.create_function(name, 1, function, deterministic=True)
+
+
 def _back_up(connection: sqlite3.Connection, path: Path) -> None:
     temporary = path.with_name(path.name + ".new")
     temporary.unlink(missing_ok=True)
@@ -116,13 +148,6 @@ def _back_up(connection: sqlite3.Connection, path: Path) -> None:
     _sync(temporary)
     os.replace(temporary, path)
     _sync(path.parent)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA busy_timeout={BUSY_MS:d}")
-    connection.execute("PRAGMA foreign_keys=ON")
-    return connection
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -18,7 +18,7 @@ from ..cluster.interface import Cluster, Join, SharedStore, alone
 from ..cluster.node import Node
 from ..presence import Presence
 from .interface import IndexStore
-from .sqlite import SqliteStore
+from .sqlite.store import SqliteStore
 
 #: Loaded only where it is asked for: what it needs is no part of a plain installation.
 _POSTGRES = "napd.index.store.postgres.store"
@@ -49,7 +49,7 @@ def open_store(
     :raises ConfigurationError: it cannot be used as it is.
     """
     if url is None:
-        return Chosen(SqliteStore.open(reactor, path, new_account_id, events), alone)
+        return Chosen(SqliteStore.open(reactor, path, new_account_id, random, events), alone)
     try:
         postgres = import_module(_POSTGRES)
     except ImportError as error:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import field, frozen
-from twisted.internet.defer import Deferred
 
 from ...errors import Denied, NapError
 from ...model import PeerId
 from ...wire.catalogue import Entry
 from ..items import Item
+
+if TYPE_CHECKING:
+    # The writer's process has no reactor, and does without what Twisted takes.
+    from twisted.internet.defer import Deferred
 
 _ZEROS = "0" * 64
 #: Changes that the log keeps; whoever is further behind loads everything afresh.

@@ -79,6 +79,16 @@ def unpacked(blob: bytes) -> array[int]:
     return _little_endian(array("I", blob))
 
 
+def serialized(ids: BitMap) -> bytes:
+    """In roaring's portable form: 2 bytes for an id among many, less for those that follow each other."""
+    ids.run_optimize()
+    return ids.serialize() if ids else b""
+
+
+def deserialized(blob: bytes) -> BitMap:
+    return BitMap.deserialize(blob) if blob else BitMap()
+
+
 def _little_endian(ids: array[int]) -> array[int]:
     if sys.byteorder == "big":
         ids = ids[:]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from attrs import frozen
 from pyroaring import BitMap
@@ -10,27 +11,51 @@ from pyroaring import BitMap
 from ...wire.catalogue import CatalogueDigest, Entry, entry_digest
 from .interface import NOWHERE, OutOfStep, Position, StaleSession, Step, TooManyListings
 
+T = TypeVar("T")
+
+
+class Announced(Protocol):
+    """A `Step`, in whatever form."""
+
+    @property
+    def session(self) -> int: ...
+
+    @property
+    def epoch(self) -> str: ...
+
+    @property
+    def base(self) -> int: ...
+
+    @property
+    def revision(self) -> int: ...
+
+    @property
+    def reset(self) -> bool: ...
+
 
 @frozen
-class Digested:
+class Digested(Generic[T]):
     """A step's entries by their digests, each once."""
 
-    add: Mapping[bytes, Entry]
+    add: Mapping[bytes, T]
     withdraw: Sequence[bytes]
 
     @classmethod
-    def of(cls, step: Step) -> Digested:
+    def of(cls, step: Step) -> Digested[Entry]:
         add = {entry_digest(entry): entry for entry in step.add}
+        return Digested.from_digests(add, map(entry_digest, step.withdraw))
+
+    @classmethod
+    def from_digests(cls, add: Mapping[bytes, T], withdraw: Iterable[bytes]) -> Digested[T]:
         # Withdrawals come first, so what is added in the same step stays.
-        withdraw = {entry_digest(entry) for entry in step.withdraw} - add.keys()
-        return cls(add, sorted(withdraw))
+        return cls(add, sorted(set(withdraw) - add.keys()))
 
     def all(self) -> Sequence[bytes]:
         return [*self.add, *self.withdraw]
 
 
 @frozen
-class Plan:
+class Plan(Generic[T]):
     """What to do to a catalogue.
 
     :param added: known items that it gets; `new` are those that have to be made first.
@@ -39,7 +64,7 @@ class Plan:
 
     added: BitMap
     withdrawn: BitMap
-    new: Mapping[bytes, Entry]
+    new: Mapping[bytes, T]
     position: Position
 
 
@@ -49,7 +74,7 @@ def check_session(session: int, newest: int) -> None:
         raise StaleSession(f"session {session} has been replaced by {newest}")
 
 
-def check_step(step: Step, session: int, position: Position) -> None:
+def check_step(step: Announced, session: int, position: Position) -> None:
     """Whether the step may be applied where the catalogue stands.
 
     :raises StaleSession: OutOfStep:
@@ -64,30 +89,26 @@ def check_step(step: Step, session: int, position: Position) -> None:
 
 
 def plan(
-    step: Step, digested: Digested, ids: Mapping[bytes, int], share: BitMap, position: Position, most: int
-) -> Plan:
+    step: Announced, digested: Digested[T], ids: Mapping[bytes, int], share: BitMap, position: Position, most: int
+) -> Plan[T]:
     """
     :param ids: of those entries that are known as items.
     :param share: what the catalogue holds now.
     :raises TooManyListings: if it would hold more than `most`.
     """
-    wanted = BitMap(ids[digest] for digest in digested.add if digest in ids)
+    wanted = BitMap([ids[digest] for digest in digested.add if digest in ids])
     new = {digest: entry for digest, entry in digested.add.items() if digest not in ids}
+    added = wanted - share
     if step.reset:
         withdrawn = share - wanted
         running = CatalogueDigest()
-        for digest in digested.add:
-            running.add(digest)
+        running.add_all(digested.add)
     else:
-        withdrawn = BitMap(ids[digest] for digest in digested.withdraw if digest in ids) & share
+        withdrawn = BitMap([ids[digest] for digest in digested.withdraw if digest in ids]) & share
         running = CatalogueDigest(position.digest)
-        for digest in digested.add:
-            if digest in new or ids[digest] not in share:
-                running.add(digest)
-        for digest in digested.withdraw:
-            if digest in ids and ids[digest] in share:
-                running.remove(digest)
-    added = wanted - share
+        running.add_all(new)
+        running.add_all(digest for digest in digested.add if digest in ids and ids[digest] in added)
+        running.remove_all(digest for digest in digested.withdraw if digest in ids and ids[digest] in withdrawn)
     listings = len(share) - len(withdrawn) + len(added) + len(new)
     if listings > most:
         raise TooManyListings(f"a catalogue may have {most} listings, this would be {listings}")

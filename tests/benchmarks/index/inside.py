@@ -31,7 +31,7 @@ from napd.index.limits import Limits
 from napd.index.presence import Online
 from napd.index.services import Services, assemble
 from napd.index.store.interface import Account, Position, Step
-from napd.index.store.sqlite import SqliteStore
+from napd.index.store.sqlite.store import SqliteStore
 from napd.net.dial import TLSDialler
 from napd.ops.events import Events
 from napd.wire import index as wire
@@ -58,7 +58,7 @@ class Inside:
         self._corpus = corpus
         self._numbers = itertools.count(1)
         self.background = Background(lambda name, failure: failure.printTraceback(sys.stderr))
-        self.store = SqliteStore.open(reactor, database, lambda: f"account{next(self._numbers)}")
+        self.store = SqliteStore.open(reactor, database, lambda: f"account{next(self._numbers)}", Random(1))
         key = identity("index")
         self.services: Services = assemble(
             clock=reactor,

@@ -30,7 +30,8 @@ from napd.index.store.interface import (
 )
 from napd.index.store.memory import MemoryStore
 from napd.index.store.postgres.store import PostgresStore
-from napd.index.store.sqlite import SqliteStore
+from napd.index.store.sqlite.store import SqliteStore
+from napd.index.store.sqlite.tables import Log
 from napd.model import PeerId
 from napd.wire.catalogue import Entry, catalogue_digest
 from tests.support.index_script import entry
@@ -60,7 +61,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexStore
         server: PostgresServer = request.getfixturevalue("postgres")
         made = open_postgres(server.database())
     else:
-        made = SqliteStore.open(reactor, tmp_path / "index.db", account_ids())
+        made = SqliteStore.open(reactor, tmp_path / "index.db", account_ids(), Random(1))
     yield made
     pytest_twisted.blockon(as_deferred(made.stop()))
 
@@ -330,13 +331,24 @@ async def test_the_change_log_tells_every_change_in_order(store: IndexStore) -> 
     assert list(await store.changes_since(2, 10)) == []
 
 
-async def test_a_follower_that_is_too_far_behind_is_told_so(store: IndexStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("memory", "tables", "postgres.log"):
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch, store: IndexStore, tmp_path: Path) -> Iterator[IndexStore]:
+    """A store that keeps five changes."""
+    for module in ("memory", "postgres.log"):
         monkeypatch.setattr(f"napd.index.store.{module}.KEPT_CHANGES", 5, raising=True)
-    for module in ("tables", "postgres.log"):
-        monkeypatch.setattr(f"napd.index.store.{module}.CUT_EVERY", 1)
+    monkeypatch.setattr("napd.index.store.postgres.log.CUT_EVERY", 1)
     if isinstance(store, MemoryStore):
         store = MemoryStore(account_ids())
+    if not isinstance(store, SqliteStore):
+        yield store
+        return
+    made = SqliteStore.open(reactor, tmp_path / "forgetful.db", account_ids(), Random(1), log=Log(5, cut_every=1))
+    yield made
+    pytest_twisted.blockon(as_deferred(made.stop()))
+
+
+async def test_a_follower_that_is_too_far_behind_is_told_so(forgetful: IndexStore) -> None:
+    store = forgetful
     ann = await Peer.login(store)
     for n in range(20):
         await ann.announce(entry(f"m/{n}"), reset=n == 0)
@@ -395,7 +407,7 @@ async def test_a_sweep_takes_items_that_nobody_holds_and_no_others(store: IndexS
 
 
 async def test_a_sweep_goes_on_where_it_left_off(store: IndexStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("memory", "tables", "postgres.tables"):
+    for module in ("memory", "sqlite.store", "postgres.tables"):
         monkeypatch.setattr(f"napd.index.store.{module}.SWEEP_STRIDE", 4)
     ann = await Peer.login(store)
     await ann.announce(*(entry(f"m/{n}") for n in range(10)), reset=True)
@@ -413,7 +425,7 @@ async def test_a_sweep_goes_on_where_it_left_off(store: IndexStore, monkeypatch:
 async def test_what_is_added_between_two_pieces_of_a_sweep_stays(
     store: IndexStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("memory", "tables", "postgres.tables"):
+    for module in ("memory", "sqlite.store", "postgres.tables"):
         monkeypatch.setattr(f"napd.index.store.{module}.SWEEP_STRIDE", 4)
     ann = await Peer.login(store)
     await ann.announce(*(entry(f"m/{n}") for n in range(10)), reset=True)
@@ -451,7 +463,7 @@ async def test_any_run_of_steps_ends_with_the_set_and_the_digest_that_they_descr
     steps: list[tuple[list[Entry], list[Entry], bool]],
 ) -> None:
     path = tmp_path_factory.mktemp("store") / "index.db"
-    stores: list[IndexStore] = [MemoryStore(account_ids()), SqliteStore.open(reactor, path, account_ids())]
+    stores: list[IndexStore] = [MemoryStore(account_ids()), SqliteStore.open(reactor, path, account_ids(), Random(1))]
     stores.append(open_postgres(postgres.database()))
     for store in stores:
         ann = await Peer.login(store)

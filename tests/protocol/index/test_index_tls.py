@@ -19,7 +19,7 @@ from napd.index.daemon import IndexDaemon
 from napd.index.limits import Limits
 from napd.index.snapshots import SNAPSHOT_NAME, SnapshotFile
 from napd.index.store.interface import IndexStore
-from napd.index.store.sqlite import SqliteStore
+from napd.index.store.sqlite.store import SqliteStore
 from napd.net.dial import TLSDialler
 from napd.net.link import SecureLink
 from napd.net.tls import server_factory
@@ -47,7 +47,9 @@ class RunningIndex:
         events = Events(lambda: BEGIN)
         events.listen(lambda event: self.events.append(event.event))
         self.identity = identity("index")
-        store: IndexStore = SqliteStore.open(reactor, state / "index.db", lambda: f"account-{next(ACCOUNTS)}")
+        store: IndexStore = SqliteStore.open(
+            reactor, state / "index.db", lambda: f"account-{next(ACCOUNTS)}", Random(1)
+        )
         self.daemon = IndexDaemon(
             clock=reactor,
             now=lambda: BEGIN,

@@ -1,0 +1,1 @@
+"""The store of a process alone: one SQLite file."""
