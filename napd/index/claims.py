@@ -52,11 +52,9 @@ class Among:
     fits: Callable[[Row], bool] | None
 
     def of(self, items: Iterable[int], table: ItemTable) -> Sequence[int]:
-        fits = self.fits
-        found = (item for item in items if item in self.items)
-        if fits is None:
-            return tuple(found)
-        return tuple(item for item in islice(found, MAX_JUDGED) if fits(table.row(item)))
+        fits, matching = self.fits, self.items
+        found = [item for item in items if item in matching]
+        return found if fits is None else [item for item in found[:MAX_JUDGED] if fits(table.row(item))]
 
 
 def shown(table: ItemTable, presence: Presence, content: int, asker: Asker, among: Among | None = None) -> Row | None:
@@ -142,13 +140,15 @@ def _elected(table: ItemTable, items: Sequence[int], offers: Callable[[int], int
     if name is None or size is None:
         return None
     # Bytes of UTF-8 are in the order of their characters.
-    folder = elected((table.row(item).folder, votes[item]) for item in items if said[item][0] == name)
+    named = {item: table.folder_of(item) for item in items if said[item][0] == name}
+    folder = elected((folder, votes[item]) for item, folder in named.items())
     described = [item for item in items if said[item][1]]
     media = elected(((said[item][1], votes[item]) for item in described), _media_order) if described else b""
     if folder is None or media is None:
         return None
-    row = next(row for item in items if said[item][0] == name and (row := table.row(item)).folder == folder)
-    return evolve(row, size=size, media=media_of(media))
+    first = next(item for item in named if named[item] == folder)
+    row = table.row(first)
+    return row if row.size == size and said[first][1] == media else evolve(row, size=size, media=media_of(media))
 
 
 # --- Asking accounts -----------------------------------------------------------------------------

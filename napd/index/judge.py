@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 from pyroaring import BitMap
 
@@ -43,6 +44,7 @@ class Judge:
         self._asker = asker
         self._matches = matches
         self._by_words = by_words
+        self._words = table.words.one
         self._own = presence.get(asker.number)
         self._attributes = None if decided else query.attributes
         self._needed = [choice for choice in query.wanted if not choice.decided()]
@@ -51,47 +53,57 @@ class Judge:
         self._looks = bool(self._attributes is not None or self._needed or self._barred)
         self.among = Among(matches, self._fits if self._looks else None)
 
-    def place(self, item: int, content: int) -> Place | None:
-        """:param item: of the content, that which can make the best place; None if it is no result after all."""
-        items = self._items(item, content)
-        if not items:
+    def place(self, item: int, content: int, lowest: Any) -> Place | None:
+        """None if it is no result after all.
+
+        :param item: of the content, that which can make the best place; `lowest` is what that begins with.
+        """
+        if self._has_it(content):
             return None
         if self._sort == "best":
-            worth = self._worth(items)
+            worth = self._worth(item, content)
             if worth is None:
                 return None
-            return self._counted(worth, content), self._table.content_id(content)
-        if self._looks and not any(self._fits(self._table.row(one)) for one in items):
+            if self._presence.is_uneven:
+                number = self._uneven(worth, content)
+            else:
+                number = lowest + self._by_words[self._words[item]] - worth
+            return number, self._table.content_id(content)
+        if self._looks and not any(self._fits(self._table.row(one)) for one in (item, *self._others(item, content))):
             return None
         if self._sort == "sources":
-            return -self._presence.count_for(content, self._asker), self._table.content_id(content)
+            return lowest, self._table.content_id(content)
         seen = shown(self._table, self._presence, content, self._asker, self.among)
         if seen is None:
             return None
         return -seen.size if self._sort == "size" else name_key(seen.name), self._table.content_id(content)
 
-    def _items(self, item: int, content: int) -> Sequence[int]:
-        """The matching ones of a content, this one first; none if the asker has it himself."""
-        if self._table.only_item_of(content) is not None:
-            return (item,)
-        if self._own is not None and self._presence.holds(self._own, content):
-            return ()
+    def _has_it(self, content: int) -> bool:
+        """Whether the asker offers the content himself, under another name: what he has is not among the matches."""
+        return self._own is not None and self._presence.holds(self._own, content)
+
+    def _others(self, item: int, content: int) -> Iterator[int]:
+        """What else of the content matches."""
         matches = self._matches
         others = islice(self._table.items_of(content), MAX_NAMES)
-        return [item, *(other for other in others if other != item and other in matches)]
+        return (other for other in others if other != item and other in matches)
 
-    def _worth(self, items: Sequence[int]) -> int | None:
+    def _worth(self, item: int, content: int) -> int | None:
         """Points of the name that fits best; None if none fits at all."""
-        best, words = None, self._table.words.one
-        for item in items:
-            if best is not None and self._by_words[words[item]] <= best:
-                continue
-            if self._looks and not self._fits(self._table.row(item)):
-                continue
-            worth = text_points(self._query, self._table.name_text(item))
-            if best is None or worth > best:
-                best = worth
+        best, most = self._worth_of(item), self._by_words[self._words[item]]
+        if best == most or self._table.only_item_of(content) is not None:
+            return best
+        for other in self._others(item, content):
+            if best is None or self._by_words[self._words[other]] > best:
+                worth = self._worth_of(other)
+                if worth is not None and (best is None or worth > best):
+                    best = worth
         return best
+
+    def _worth_of(self, item: int) -> int | None:
+        if self._looks and not self._fits(self._table.row(item)):
+            return None
+        return text_points(self._query, self._table.name_text(item))
 
     def _fits(self, row: Row) -> bool:
         """Whether an item that the bitmaps let through is what is wanted."""
@@ -102,11 +114,9 @@ class Judge:
             and (attributes is None or attributes.met_by(row.name, row.size, row.media))
         )
 
-    def _counted(self, worth: int, content: int) -> int:
-        """The number in a place by points, without the sources that do not count, and where all are busy."""
+    def _uneven(self, worth: int, content: int) -> int:
+        """The number in a place, without the sources that do not count, and where all are busy."""
         sources = self._presence.count_for(content, self._asker)
-        if not self._presence.is_uneven:
-            return -(worth + source_points(sources))
         counting = sources - self._presence.excess_for(content, self._asker)
         busy = self._presence.is_all_busy(content, self._asker)
         return (FREE_SLOT_POINTS if busy else 0) - worth - source_points(counting)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from math import log2
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -49,8 +48,7 @@ class Cursor:
 
 #: Points for so many sources; beyond this table they are computed.
 _SOURCE_POINTS = [round(POINTS * log2(1 + sources)) for sources in range(1024)]
-#: The last one for all that are beyond.
-_BOUNDS = np.array([*_SOURCE_POINTS, 32 * POINTS], np.int64)
+_POINTS = np.array(_SOURCE_POINTS, np.int64)
 
 
 def text_points(query: Query, text: str) -> int:
@@ -73,9 +71,11 @@ def source_points(sources: int) -> int:
     return _SOURCE_POINTS[sources] if sources < len(_SOURCE_POINTS) else round(POINTS * log2(1 + sources))
 
 
-def points_of(sources: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """`source_points` of each, or more."""
-    points: NDArray[np.int64] = _BOUNDS[np.minimum(sources, len(_SOURCE_POINTS))]
+def points_of(sources: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`source_points` of each."""
+    points = _POINTS[np.minimum(sources, len(_POINTS) - 1)]
+    for number in np.flatnonzero(sources >= len(_POINTS)).tolist():
+        points[number] = source_points(int(sources[number]))
     return points
 
 

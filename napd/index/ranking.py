@@ -109,7 +109,7 @@ class Ranking:
                 if len(done) == self._examined:
                     return Selected(page.first, True, self._judge.among)
                 done.add(content)
-                place = self._judge.place(item, content)
+                place = self._judge.place(item, content, lowest)
                 if place is not None:
                     page.add(place, content)
             least = self._lowest(below)

@@ -229,6 +229,10 @@ class ItemTable:
         name, _, media = bytes(self.texts.get(item)).partition(_MEDIA_FOLLOWS)
         return name, media
 
+    def folder_of(self, item: int) -> bytes:
+        """The folder of a known item, in UTF-8."""
+        return bytes(self.folders.texts.get(self.folder.one[item]))
+
     def get(self, item: int) -> Row | None:
         return self.row(item) if self.knows(item) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 from attrs import define
@@ -11,8 +12,8 @@ from .columns import Column, Ids
 from .search import Found
 from .table import Row
 
-#: Contents whose view is kept: some 20 MB.
-MAX_VIEWS = 20_000
+#: Contents whose view is kept: some 30 MB.
+MAX_VIEWS = 30_000
 
 
 @define(eq=False)
@@ -33,7 +34,7 @@ class View:
 
 
 class Views:
-    """By content; when there are too many, all of them are made anew."""
+    """By content; when there are too many, the oldest ones are made anew."""
 
     def __init__(self) -> None:
         self._views: dict[int, View] = {}
@@ -44,7 +45,8 @@ class Views:
 
     def put(self, content: int, view: View) -> None:
         if len(self._views) >= MAX_VIEWS:
-            self._views.clear()
+            for oldest in list(islice(self._views, MAX_VIEWS // 4)):
+                del self._views[oldest]
         self._is_there.reach(content)
         self._is_there.one[content] = 1
         self._views[content] = view

@@ -54,9 +54,9 @@ def test_no_name_is_worth_more_than_its_number_of_words_says(typed: str, name: l
     assert text_points(query, found_by.text) <= text_bounds(query)[min(found_by.words, MAX_WORDS)]
 
 
-@given(st.integers(0, 1 << 32))
-def test_no_number_of_sources_is_worth_more_than_what_it_is_ordered_by(sources: int) -> None:
-    assert source_points(sources) <= points_of(np.array([sources]))[0]
+@given(st.lists(st.integers(0, 1 << 32) | st.integers(0, 3000)))
+def test_sources_are_worth_the_same_one_by_one_and_by_the_thousand(sources: list[int]) -> None:
+    assert points_of(np.array(sources, np.int64)).tolist() == list(map(source_points, sources))
 
 
 class Community:
