@@ -14,7 +14,7 @@ from .items import Item
 from .presence import Online, Presence
 from .search import SearchEngine
 from .seeking import Seeking
-from .store.interface import Account, Applied, IndexStore, Opened
+from .store.interface import Account, Applied, IndexStore, Opened, Swept
 from .table import ItemTable
 from .wishing import Wishing
 
@@ -135,6 +135,14 @@ class Catalogues:
         if self._presence.get(online.account.number) is online:
             self._seeking.changed(self._presence.contents_of(online))
             self._seeking.swarms_changed(self._presence.swarms.of(online.account))
+
+    async def swept(self, after: int, swept: Swept) -> None:
+        """The store has looked at its items from this one on. What it does not have nobody holds.
+
+        A snapshot may have more than it: what was swept before this process was killed.
+        """
+        until = max([*swept.removed[-1:], *swept.left[-1:]], default=after)
+        await self.drop(np.setdiff1d(self._table.between(after, until), swept.left, assume_unique=True).tolist())
 
     async def drop(self, items: Sequence[int]) -> None:
         """The store has swept these away: nobody holds them."""

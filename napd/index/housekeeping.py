@@ -80,6 +80,6 @@ class Housekeeping:
         after: int | None = 0
         while after is not None:
             swept = await self._store.sweep(after)
-            await self._catalogues.drop(swept.removed)
+            await self._catalogues.swept(after, swept)
             after = swept.next
             await deferLater(self._clock, PAUSE_S)

@@ -179,6 +179,11 @@ class ItemTable:
         self.changes += 1
         self._size -= 1
 
+    def between(self, after: int, until: int) -> Ids:
+        """Ids of the items from the one after to the other, in order."""
+        known = np.flatnonzero(self.content.all[after + 1 : until + 1])
+        return (known + (after + 1)).astype(np.uint32)
+
     def newest(self) -> int | None:
         """The highest id of all items."""
         known = np.flatnonzero(self.content.all)

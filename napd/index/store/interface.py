@@ -140,9 +140,14 @@ class Lapsed:
 
 @frozen
 class Swept:
-    """Items that nobody held and that are gone now; `next` is where to go on, None at the end."""
+    """Items that nobody held and that are gone now; `next` is where to go on, None at the end.
+
+    `left`: those that were looked at and are still there, in order. Between the first and the last id of both lists
+    there are no others.
+    """
 
     removed: Sequence[int]
+    left: array[int]
     next: int | None
 
 

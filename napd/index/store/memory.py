@@ -191,4 +191,5 @@ class MemoryStore:
             del self._ids[self._digests.pop(item)]
         used = {item.content for item in self._items.values()}
         self._contents = {content: number for content, number in self._contents.items() if number in used}
-        return Swept(removed, looked_at[-1] if len(looked_at) == SWEEP_STRIDE else None)
+        left = array("I", (item for item in looked_at if item in held))
+        return Swept(removed, left, looked_at[-1] if len(looked_at) == SWEEP_STRIDE else None)

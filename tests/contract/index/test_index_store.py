@@ -397,6 +397,7 @@ async def test_a_sweep_takes_items_that_nobody_holds_and_no_others(store: IndexS
     await ann.announce(withdraw=(entry("m/a"), entry("m/b", seed="x")))
     swept = await store.sweep(0)
     assert sorted(swept.removed) == sorted([ids["a"], ids["b"]])
+    assert swept.left.tolist() == [ids["c"]]
     assert swept.next is None
     counts = await store.counts()
     assert (counts.items, counts.contents, counts.listings) == (1, 1, 1)
@@ -420,6 +421,20 @@ async def test_a_sweep_goes_on_where_it_left_off(store: IndexStore, monkeypatch:
             break
         after = swept.next
     assert removed == 10
+
+
+async def test_a_sweep_tells_what_it_has_looked_at_and_left(store: IndexStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("memory", "sqlite.store", "postgres.tables"):
+        monkeypatch.setattr(f"napd.index.store.{module}.SWEEP_STRIDE", 4)
+    ann = await Peer.login(store)
+    added = (await ann.announce(*(entry(f"m/{n}") for n in range(10)), reset=True)).added
+    await ann.announce(withdraw=[item.entry for item in added[:6]])
+    await store.sweep(0)
+    swept = await store.sweep(added[3].id)
+    assert (list(swept.removed), swept.left.tolist()) == (
+        [added[4].id, added[5].id],
+        [added[6].id, added[7].id],
+    )
 
 
 async def test_what_is_added_between_two_pieces_of_a_sweep_stays(

@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 
 from napd.index import snapshot, snapshots
 from napd.index.engine import MemoryEngine
+from napd.index.housekeeping import Housekeeping
 from napd.index.items import Item
 from napd.index.presence import Presence
 from napd.index.snapshot import Restored, restored
@@ -332,6 +333,42 @@ def test_a_snapshot_of_another_database_or_of_a_later_state_is_refused(path: Pat
         assert not path.exists()
         services = running.index.services
         assert all(services.table.has(item) for item in store_items(store))
+
+
+def test_what_was_swept_before_the_index_was_killed_is_forgotten_some_time_after_its_start(path: Path) -> None:
+    store = store_with(*SONGS)
+    Running(path, store).begin().end()
+    killed = IndexScript(store=store)
+    ann = killed.peer("ann")
+    ann.entries, ann.revision = set(SONGS), 1
+    ann.login()
+    ann.announce(withdraw=(SONGS[1], SONGS[2]))
+    housekeeping(killed).addErrback(killed.faults.append)
+    killed.online("bob", entry("song new.mp3")).leave()
+    running = Running(path, store).begin()
+    services = running.index.services
+    assert running.said() == ["index.snapshot_loaded"]
+    assert len(services.table) == len(SONGS) + 1
+    housekeeping(running.index)
+    assert len(services.table) == len(SONGS) - 1
+    assert {item for item in range(20) if services.table.knows(item)} == {1, 4, 5, 6}
+    assert services.engine.frequency("song") == 4
+    back = running.index.peer("ann")
+    back.entries, back.revision = {SONGS[0], SONGS[3], SONGS[4]}, 2
+    back.login()
+    assert set(running.index.online("cat").found("song")) == {SONGS[n].name for n in (0, 3, 4)}
+    assert running.index.faults == killed.faults == []
+
+
+def housekeeping(index: IndexScript) -> Deferred[None]:
+    """One round of it."""
+    services = index.services
+    work = Housekeeping(
+        index.clock, index.now, services.store, services.presence, services.catalogues, services.retention
+    )
+    done = Deferred.fromCoroutine(work.round())
+    index.wait(60)
+    return done
 
 
 def store_items(store: MemoryStore) -> Sequence[Item]:

@@ -296,7 +296,8 @@ class Tables:
                 sorted({content for (content,) in rows}),
             )
             self._log.swept(removed)
-        return Swept(removed, looked_at[-1] if len(looked_at) == SWEEP_STRIDE else None)
+        left = array("I", (item for item in looked_at if item in self._held.items))
+        return Swept(removed, left, looked_at[-1] if len(looked_at) == SWEEP_STRIDE else None)
 
     def _look_at_holdings(self, *, begin: bool) -> None:
         """All catalogues once a round; then what has been added to any. Nobody adds anything meanwhile."""

@@ -99,9 +99,10 @@ class Done(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Gone(msgspec.Struct, array_like=True, frozen=True):
-    """`Swept`."""
+    """`Swept`; lists of ids as native uint32s."""
 
     removed: bytes
+    left: bytes
     next: int | None
 
 

@@ -179,7 +179,7 @@ def _applied(answer: msgspec.Raw, step: Step | None) -> Applied:
 
 def _swept(answer: msgspec.Raw) -> Swept:
     gone = _decode_gone(answer)
-    return Swept(ids_of(gone.removed), gone.next)
+    return Swept(ids_of(gone.removed), ids_of(gone.left), gone.next)
 
 
 def _as_store_failure(failure: Failure) -> Failure:

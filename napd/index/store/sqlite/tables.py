@@ -257,7 +257,8 @@ class Tables:
         looked_at = array("I", (item for (item,) in rows))
         removed = array("I", (item for item in looked_at if item not in self._held))
         self._items.remove(removed)
-        return Gone(removed.tobytes(), looked_at[-1] if len(looked_at) == request.stride else None)
+        left = array("I", (item for item in looked_at if item in self._held))
+        return Gone(removed.tobytes(), left.tobytes(), looked_at[-1] if len(looked_at) == request.stride else None)
 
     def _look_at_holdings(self, *, begin: bool) -> None:
         """All catalogues once a round; then what has been added to any."""
