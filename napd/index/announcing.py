@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from ..errors import NapError, RemoteProtocolError
 from ..wire import index as wire
+from .intake import Passage
 from .presence import Online
 from .services import Services
 from .session import Session
@@ -26,6 +27,7 @@ class _Pending:
     message: wire.Announce
     applied: Deferred[Applied]
     run: int
+    passage: Passage
 
 
 @define(eq=False)
@@ -63,8 +65,11 @@ class Announcing:
             withdraw=message.withdraw,
             reset=message.reset,
         )
+        passage = self._services.intake.enter(len(message.add) + len(message.withdraw))
         applied = self._services.store.apply(step, self._services.limits.listings)
-        self._pending.append(_Pending(message, applied, self._run))
+        self._pending.append(_Pending(message, applied, self._run, passage))
+        if self._services.intake.is_full() and self._session.pause():
+            self._services.intake.when_room(self._session.resume)
         if not self._working:
             self._working = True
             self._services.background.start("announce", self._deal_with_outcomes())
@@ -83,6 +88,7 @@ class Announcing:
                     await self._deal_with(pending)
                 finally:
                     self._pending.popleft()
+                    self._services.intake.leave(pending.passage)
         except CancelledError:
             # The index stops. What is committed is, and the peer will hear of it when it is back.
             raise
@@ -93,6 +99,7 @@ class Announcing:
             self._working = False
             for given_up in self._pending:
                 given_up.applied.addErrback(lambda _: None)
+                self._services.intake.leave(given_up.passage)
             self._pending.clear()
 
     async def _deal_with(self, pending: _Pending) -> None:
@@ -110,10 +117,10 @@ class Announcing:
         else:
             # Those who wish for something have to be told what was announced before.
             await self._services.wishing.room()
-            self._applied(pending, applied)
+            await self._services.catalogues.publish(self._online, applied)
+            self._published(pending, applied)
 
-    def _applied(self, pending: _Pending, applied: Applied) -> None:
-        self._services.catalogues.publish(self._online, applied)
+    def _published(self, pending: _Pending, applied: Applied) -> None:
         self._services.events.emit(
             "catalogue.announced",
             user=self._online.account.user,

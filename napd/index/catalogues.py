@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 
 import numpy as np
 from pyroaring import BitMap
 from twisted.internet.defer import Deferred
 
-from .columns import Ids
+from .columns import Ids, bitmap
 from .items import Item
 from .presence import Online, Presence
 from .search import SearchEngine
@@ -18,15 +18,18 @@ from .store.interface import Account, Applied, IndexStore, Opened, Swept
 from .table import ItemTable
 from .wishing import Wishing
 
-#: Items that the store is asked for at once; and how many are taken in, or out, before the reactor gets its turn: 5 ms.
+#: Items that the store is asked for at once; and how many new ones are taken in, or out, at a time: 3 ms.
 STRIDE = 1_000
-LEARNED = 200
+LEARNED = 100
 #: Items that an account comes to hold before the reactor gets its turn: some milliseconds.
 ADDED = 10_000
 
 
 class Catalogues:
-    """:param turn: fires when the reactor has done what else there was to do."""
+    """
+    :param turn: fires when it is the turn of this one, whoever it is, to change something.
+    :param settled: fires when what is under way now has been published.
+    """
 
     def __init__(
         self,
@@ -36,7 +39,8 @@ class Catalogues:
         presence: Presence,
         seeking: Seeking,
         wishing: Wishing,
-        turn: Callable[[], Awaitable[None]],
+        turn: Callable[[Hashable], Awaitable[None]],
+        settled: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._table = table
@@ -45,6 +49,9 @@ class Catalogues:
         self._seeking = seeking
         self._wishing = wishing
         self._turn = turn
+        self._settled = settled
+        #: All items that have been swept away: their numbers are never given again.
+        self._swept = BitMap()
         self._held: list[Deferred[None]] | None = None
         #: Whether everything that the store knew at the start is known.
         self.is_loaded = False
@@ -68,7 +75,7 @@ class Catalogues:
         """
         last = self._table.newest() or 0
         while items := await self._store.items_after(last, STRIDE):
-            await self._learn(items)
+            await self._learn(self, items)
             last = items[-1].id
         self.is_loaded = True
         return len(self._table)
@@ -95,16 +102,17 @@ class Catalogues:
             self._seeking.changed(changed)
         return online
 
-    def publish(self, online: Online, applied: Applied) -> None:
-        """Make a committed step visible, unless its session is over."""
-        self._engine.learn(applied.added)
+    async def publish(self, online: Online, applied: Applied) -> None:
+        """Make a committed step visible, unless its session is over by then; piece by piece, all at once at the end."""
+        await self._learn(online, applied.added)
         if self._presence.get(online.account.number) is not online:
             return
-        announced = BitMap(item.id for item in applied.added) - online.items
+        added = bitmap(_ids(applied.added)) - self._swept
+        announced = added - online.items
         unseen = self._presence.unseen(announced)
-        withdrawn = self._presence.remove(online, applied.withdrawn)
-        added = self._presence.add(online, (item.id for item in applied.added))
-        self._seeking.changed(np.union1d(withdrawn, added))
+        lost = self._presence.remove(online, applied.withdrawn)
+        gained = self._presence.add(online, added)
+        self._seeking.changed(np.union1d(lost, gained))
         self._wishing.announced(online.account.user, announced, unseen)
 
     def disconnect(self, online: Online) -> None:
@@ -145,19 +153,21 @@ class Catalogues:
         await self.drop(np.setdiff1d(self._table.between(after, until), swept.left, assume_unique=True).tolist())
 
     async def drop(self, items: Sequence[int]) -> None:
-        """The store has swept these away: nobody holds them."""
+        """The store has swept these away: nobody holds them, once what is committed by now is published."""
+        await self._settled()
+        self._swept.update(items)
+        await self._turn(self)
         for done, _ in enumerate(self._engine.forget_each(items), 1):
             if done % LEARNED == 0:
-                await self._turn()
+                await self._turn(self)
 
     async def _take_in(self, online: Online, share: Ids) -> None:
         """Let it hold these, as far as the store has them, unless it goes meanwhile."""
         missing = self._table.missing(share)
         for at in range(0, len(missing), STRIDE):
-            await self._learn(await self._store.items(missing[at : at + STRIDE].tolist()))
+            await self._learn(online, await self._store.items(missing[at : at + STRIDE].tolist()))
         for at in range(0, len(share), ADDED):
-            if at:
-                await self._turn()
+            await self._turn(online)
             if self._presence.get(online.account.number) is not online:
                 return
             some = share[at : at + ADDED]
@@ -165,7 +175,20 @@ class Catalogues:
             held = np.setdiff1d(some, gone) if len(gone) else some
             self._seeking.changed(self._presence.add(online, array("I", held.tobytes())))
 
-    async def _learn(self, items: Sequence[Item]) -> None:
-        for at in range(0, len(items), LEARNED):
-            self._engine.learn(items[at : at + LEARNED])
-            await self._turn()
+    async def _learn(self, owner: Hashable, items: Sequence[Item]) -> None:
+        """Ends in the turn in which the last of them became known."""
+        await self._turn(owner)
+        left = self._unknown(items)
+        while left:
+            self._engine.learn(left[:LEARNED])
+            left = left[LEARNED:]
+            if left:
+                await self._turn(owner)
+
+    def _unknown(self, items: Sequence[Item]) -> Sequence[Item]:
+        wanted = bitmap(self._table.missing(_ids(items))) - self._swept
+        return [item for item in items if item.id in wanted] if wanted else ()
+
+
+def _ids(items: Sequence[Item]) -> Ids:
+    return np.fromiter((item.id for item in items), np.uint32, len(items))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attrs import frozen
+from msgspec import Struct
 
 from ..model import EVERYONE
 from ..wire.catalogue import Entry
 
 
-@frozen
-class Item:
+class Item(Struct, frozen=True, gc=False):
     """A distinct catalogue entry, whoever holds it, under the numbers that the store gave.
 
     Many accounts that offer the same file under the same name share one item; its natural key is

@@ -26,12 +26,12 @@ MAX_SMALL = 1_024
 _ID_BYTES = 4
 #: Comes after every character that a term may have.
 _LAST = "\U0010ffff"
-#: The ids of a term's items, sorted; as `array("I")` has them if they are few.
+#: The ids of a term's items; as `array("I")` has them if they are few, in the order in which they came.
 Having = bytes | BitMap
 
 
 def by_term(terms: Mapping[int, Iterable[str]]) -> Mapping[str, Sequence[int]]:
-    """Items that each term is in, sorted, from the terms of items in their order."""
+    """Items that each term is in, from the terms of items."""
     found: defaultdict[str, list[int]] = defaultdict(list)
     for item, some in terms.items():
         for term in some:
@@ -85,7 +85,7 @@ class Postings:
         self.add_all(dict.fromkeys(terms, (item,)))
 
     def add_all(self, by_term: Mapping[str, Sequence[int]]) -> None:
-        """:param by_term: items that each term is in now too, sorted."""
+        """:param by_term: items that each term is in now too."""
         for term, items in by_term.items():
             having = self._items.get(term)
             if having is None:
@@ -105,7 +105,7 @@ class Postings:
             if isinstance(having, BitMap):
                 having.discard(item)
             else:
-                having = self._items[term] = _removed(having, item)
+                having = self._items[term] = _without(having, item)
             if not having:
                 del self._items[term]
                 self._terms.remove(term)
@@ -132,21 +132,18 @@ class Postings:
 
 
 def _joined(having: bytes, items: Sequence[int]) -> Having:
-    """Those and these, each once."""
-    if having and int.from_bytes(having[-_ID_BYTES:], sys.byteorder) >= items[0]:
-        # Newer items have higher numbers, but not all are learned in their order.
-        joined = array("I", sorted({*array("I", having), *items})).tobytes()
-    elif len(items) == 1:
+    if len(items) == 1:
         joined = having + items[0].to_bytes(_ID_BYTES, sys.byteorder)
     else:
         joined = having + array("I", items).tobytes()
     return joined if len(joined) <= MAX_SMALL * _ID_BYTES else BitMap(array("I", joined))
 
 
-def _removed(having: bytes, item: int) -> bytes:
+def _without(having: bytes, item: int) -> bytes:
     ids = array("I", having)
-    at = bisect_left(ids, item)
-    return having[: at * _ID_BYTES] + having[(at + 1) * _ID_BYTES :] if at < len(ids) and ids[at] == item else having
+    while item in ids:
+        ids.remove(item)
+    return ids.tobytes()
 
 
 class _Beginnings:

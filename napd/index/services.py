@@ -7,7 +7,6 @@ from random import Random
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 
 from ..background import Background
 from ..model import PeerId
@@ -19,6 +18,7 @@ from .catalogues import Catalogues
 from .cluster.interface import Cluster, Join, alone
 from .dialback import Dialback
 from .engine import MemoryEngine
+from .intake import Intake
 from .limits import LOGIN_S, Limits
 from .presence import Presence
 from .retention import RETENTION_DAYS, Retention
@@ -63,6 +63,7 @@ class Services:
     tickets: Tickets
     dialback: Dialback
     turns: Turns
+    intake: Intake
     cluster: Cluster
     logins: Waits
     heartbeats: Waits
@@ -93,7 +94,9 @@ def assemble(
     engine = MemoryEngine(table, presence)
     seeking = Seeking(clock, table, presence)
     wishing = Wishing(clock, table, presence, engine, events.fault)
-    catalogues = Catalogues(store, table, engine, presence, seeking, wishing, lambda: deferLater(clock, 0))
+    turns = Turns(clock)
+    intake = Intake(limits.under_way)
+    catalogues = Catalogues(store, table, engine, presence, seeking, wishing, turns.change, intake.passed)
     return Services(
         id=identity.id,
         clock=clock,
@@ -111,7 +114,8 @@ def assemble(
         retention=Retention(retention_days, store, background),
         tickets=Tickets(identity, now),
         dialback=Dialback(clock, dialler, background, random),
-        turns=Turns(clock),
+        turns=turns,
+        intake=intake,
         cluster=join(catalogues, presence),
         logins=Waits(clock, LOGIN_S),
         heartbeats=Waits(clock, HEARTBEAT_S),

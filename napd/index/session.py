@@ -87,6 +87,7 @@ class Session:
         self._beat: Wait | None = None
         self._last_look: IDelayedCall | None = None
         self._heard_at = 0.0
+        self._paused = False
         self._errors = Allowance.of(services.clock, services.limits.errors_per_s, services.limits.error_burst)
         self._misbehaved = False
         self._gone = gone
@@ -134,6 +135,20 @@ class Session:
         """The end, without a word."""
         self._over(why.code)
         self._outbox.abort(why)
+
+    def pause(self) -> bool:
+        """Read no further, until `resume`; silence meanwhile is ours. Whether it was read until now."""
+        if self._paused or self.is_over():
+            return False
+        self._paused = True
+        self.link.pause_reading()
+        return True
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._heard_at = self._services.clock.seconds()
+            self.link.resume_reading()
 
     # --- For the link ----------------------------------------------------------------------------
 
@@ -220,6 +235,8 @@ class Session:
 
     def _is_silent(self) -> bool:
         """The end, if nothing was heard for so long; if that will be so before the next beat, it is seen just then."""
+        if self._paused:
+            return False
         clock = self._services.clock
         left_s = wire.DEAD_AFTER_S - (clock.seconds() - self._heard_at)
         if left_s <= _UP_S:
@@ -241,6 +258,8 @@ class Session:
             return False
         self._stage = Stage.OVER
         self._stop_deadline()
+        # A good end is one that both see.
+        self.resume()
         if self._beat is not None:
             self._beat.stop()
         if self._last_look is not None and self._last_look.active():

@@ -108,13 +108,13 @@ class ItemTable:
         return self.learn_all((item,)).get(item.id)
 
     def learn_all(self, items: Iterable[Item]) -> Mapping[int, Set[str]]:
-        """Take items in: ids of those that were not known, sorted, and the terms to find each by."""
+        """Take items in: ids of those that were not known, and the terms to find each by."""
         by_id = {item.id: item for item in items}
         missing = self.missing(np.fromiter(by_id, np.uint32, len(by_id))).tolist()
         if not missing:
             return {}
-        new = [by_id[number] for number in sorted(missing)]
-        self._reach(new[-1].id, max(item.content for item in new))
+        new = [by_id[number] for number in missing]
+        self._reach(max(missing), max(item.content for item in new))
         contents, ids = [], []
         for item in new:
             number, content = item.id, item.content

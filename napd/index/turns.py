@@ -1,54 +1,103 @@
-"""Whose request is served next: sessions take turns, one request each, and the reactor gets its turn in between."""
+"""Whose turn it is: what costs something is done in small pieces, and the reactor gets its turn in between.
+
+Sessions take turns, one piece each. Where both wait, requests and changes do too: who searches waits for one piece of a
+change, however many peers announce, and who announces for one search.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 Work = Callable[[], None]
 
 
 class Turns:
-    """Requests that cost something, by who made them."""
-
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        #: Who has requests waiting, in the order of their next turns.
-        self._waiting: dict[Hashable, deque[Work]] = {}
+        self._requests = _Round()
+        self._changes = _Round()
+        #: Whose turn it is where both wait.
+        self._first, self._second = self._requests, self._changes
         self._next: IDelayedCall | None = None
+
+    def waiting(self, owner: Hashable) -> int:
+        """Requests of this one."""
+        return self._requests.waiting(owner)
+
+    def add(self, owner: Hashable, work: Work) -> None:
+        """A request that costs something, of the one who made it."""
+        self._requests.add(owner, work)
+        self._schedule()
+
+    def change(self, owner: Hashable) -> Deferred[None]:
+        """Fires when this one may change what is known, some milliseconds' worth of it: at once if nobody waits."""
+        turn: Deferred[None] = Deferred()
+        if self._next is None:
+            turn.callback(None)
+        else:
+            self._changes.add(owner, lambda: turn.callback(None))
+        self._schedule()
+        return turn
+
+    def drop(self, owner: Hashable) -> None:
+        """What this one has requested need not be done. Changes are never given up so."""
+        self._requests.drop(owner)
+
+    def stop(self) -> None:
+        self._requests.clear()
+        self._changes.clear()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _schedule(self) -> None:
+        if self._next is None:
+            self._next = self._clock.callLater(0, self._serve)
+
+    def _serve(self) -> None:
+        self._next = None
+        if not self._first:
+            if not self._second:
+                return
+            self._first, self._second = self._second, self._first
+        work = self._first.take()
+        self._first, self._second = self._second, self._first
+        # Whatever is asked for now has to wait: this turn is taken.
+        self._schedule()
+        work()
+
+
+class _Round:
+    """Work by whose it is, in the order of their next turns."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, deque[Work]] = {}
 
     def waiting(self, owner: Hashable) -> int:
         return len(self._waiting.get(owner, ()))
 
     def add(self, owner: Hashable, work: Work) -> None:
         self._waiting.setdefault(owner, deque()).append(work)
-        self._schedule()
 
     def drop(self, owner: Hashable) -> None:
-        """What this one still waits for need not be done."""
         self._waiting.pop(owner, None)
 
-    def stop(self) -> None:
+    def clear(self) -> None:
         self._waiting.clear()
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
 
-    def _schedule(self) -> None:
-        if self._next is None and self._waiting:
-            self._next = self._clock.callLater(0, self._serve)
-
-    def _serve(self) -> None:
-        self._next = None
-        if not self._waiting:
-            return
+    def take(self) -> Work:
+        """There must be some."""
         owner = next(iter(self._waiting))
         queue = self._waiting.pop(owner)
         work = queue.popleft()
         if queue:
             # Behind all the others.
             self._waiting[owner] = queue
-        self._schedule()
-        work()
+        return work
+
+    def __len__(self) -> int:
+        return len(self._waiting)

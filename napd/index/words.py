@@ -209,18 +209,18 @@ def terms_and_words(folder: str, name: str) -> tuple[set[str], int]:
 
 
 @lru_cache(maxsize=10_000)
-def _folders_terms(folder: str) -> frozenset[str]:
-    return frozenset(term for part in _nearest(folder) for term in _cut(part)[0])
+def _folders_terms(folder: str) -> Sequence[str]:
+    return tuple({term for part in _nearest(folder) for term in _cut(part)[0]})
 
 
 def _cut(text: str) -> tuple[Sequence[str], int]:
-    """Terms, and how many runs."""
+    """Terms, and how many runs. As tuples, which the collector of garbage does not look at again when they are kept."""
     folded = fold(text)
     if folded.isascii():
         found = _ASCII_WORDS.findall(folded)
-        return (found if len(folded) <= MAX_WORD else [word[:MAX_WORD] for word in found]), len(found)
+        return tuple(found if len(folded) <= MAX_WORD else [word[:MAX_WORD] for word in found]), len(found)
     cut = runs(folded)
-    return list(_terms(cut)), len(cut)
+    return tuple(_terms(cut)), len(cut)
 
 
 _kept_cut = lru_cache(maxsize=_MAX_CHUNKS)(_cut)

@@ -29,7 +29,8 @@ Folder = Annotated[str, Meta(min_length=1, max_length=2048, pattern=r"\A[^\x00]+
 AudienceMember = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-class Media(Struct, frozen=True, omit_defaults=True):
+# Entries are many, and there are no cycles in them: the collector of garbage need not look at any (`gc=False`).
+class Media(Struct, frozen=True, omit_defaults=True, gc=False):
     """What is known of a recording or picture; an absent field is not known."""
 
     duration_s: Annotated[float, Meta(ge=0, le=1e9)] | None = None
@@ -38,7 +39,7 @@ class Media(Struct, frozen=True, omit_defaults=True):
     height: Annotated[int, Meta(ge=0, le=10**6)] | None = None
 
 
-class Entry(Struct, frozen=True, omit_defaults=True):
+class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
     """One shared file as others see it.
 
     ::

@@ -14,7 +14,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import process_time
@@ -29,6 +29,7 @@ from napd.wire import index as wire
 from tests.support.index_script import IndexScript, PeerScript
 
 from .index.corpus import Corpus, Share, write
+from .index.parts import percentile
 
 #: Announces that a peer has open.
 WINDOW = wire.ANNOUNCE_WINDOW
@@ -41,7 +42,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.spent_s = 0.0
-        self.longest_s = 0.0
+        self.times_s: list[float] = []
         self._out_s = 0.0
 
     def held(self, work: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
@@ -49,7 +50,7 @@ class Meter:
         work(*arguments, **keywords)
         took_s = process_time() - began - self._out_s
         self.spent_s += took_s
-        self.longest_s = max(self.longest_s, took_s)
+        self.times_s.append(took_s)
 
     def left_out(self, took_s: float) -> None:
         self._out_s += took_s
@@ -106,8 +107,8 @@ def register(script: IndexScript, meter: Meter, everybody: list[Uploader]) -> No
 
 def turns(script: IndexScript, meter: Meter) -> None:
     """One turn of the reactor: every call that is due, each for itself."""
-    due = [call for call in script.clock.getDelayedCalls() if call.getTime() <= script.clock.seconds()]
-    for call in due:
+    calls: Sequence[Any] = script.clock.getDelayedCalls()
+    for call in [call for call in calls if call.getTime() <= script.clock.seconds()]:
         if call.active():
             function, arguments, keywords = call.func, call.args, call.kw
             call.cancel()
@@ -130,12 +131,13 @@ def main(holdings: int) -> None:
             everybody = uploaders(script, corpus, shares, tag)
             listings = sum(share.listings for share in shares)
             before = script.services.engine.size()[0]
-            meter.spent_s = meter.longest_s = 0.0
+            meter.spent_s, meter.times_s = 0.0, []
             register(script, meter, everybody)
             new = script.services.engine.size()[0] - before
+            each_us, held_ms = meter.spent_s / listings * 1e6, [took_s * 1e3 for took_s in meter.times_s]
             print(
-                f"{name:12} {listings:8,} holdings, {new / listings:4.0%} new: "
-                f"{meter.spent_s / listings * 1e6:5.1f} us each, longest {meter.longest_s * 1e3:.1f} ms"
+                f"{name:12} {listings:8,} holdings, {new / listings:4.0%} new: {each_us:5.1f} us each, "
+                f"reactor held: p99 {percentile(held_ms, 99):.1f}, longest {max(held_ms):.1f} ms"
             )
             decode(corpus, shares, listings)
         assert not script.faults, script.faults

@@ -83,7 +83,7 @@ class Process:
         """All that the peer offers from now on."""
         entries = [entry(f"m/{name}") for name in names]
         step = Step(online.account.number, online.session, EPOCH, 0, revision + 1, entries, (), True)
-        self.services.catalogues.publish(online, await self.store.apply(step, 1000))
+        await self.services.catalogues.publish(online, await self.store.apply(step, 1000))
 
     def parts(self, online: Online, *added: str, dropped: tuple[str, ...] = ()) -> None:
         """The peer of a session here says what it has parts of."""

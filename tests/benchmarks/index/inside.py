@@ -120,7 +120,7 @@ class Inside:
             message.withdraw, message.reset,
         )  # fmt: skip
         applied = self.store.apply(step, 10_000_000)
-        return applied.addCallback(lambda done: self.services.catalogues.publish(online, done))
+        return applied.addCallback(lambda done: Deferred.fromCoroutine(self.services.catalogues.publish(online, done)))
 
     # --- Coming and going ------------------------------------------------------------------------
 
