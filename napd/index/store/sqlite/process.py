@@ -98,11 +98,19 @@ class Link(Protocol):
 
 @define(eq=False)
 class _Write:
-    """:ivar settled: fired when it is answered, however."""
+    """:ivar request: made when it is sent, and not kept.
+    :ivar size: in bytes, as sent.
+    :ivar settled: fired when it is answered, however.
+    """
 
-    frame: bytes
+    request: Callable[[], Request]
     done: Deferred[msgspec.Raw]
+    size: int = 0
     settled: list[Deferred[None]] = field(factory=list)
+
+
+def _sent() -> Request:
+    raise AssertionError("nothing is sent twice")
 
 
 class WriterProcess:
@@ -138,15 +146,18 @@ class WriterProcess:
         self._ended: Deferred[None] = Deferred()
         self._start()
 
-    def ask(self, request: Request) -> Deferred[msgspec.Raw]:
-        """What it answers, after the commit. Fails with the error that it refused it with, or `StoreFailed`."""
+    def ask(self, request: Callable[[], Request]) -> Deferred[msgspec.Raw]:
+        """What it answers, after the commit. Fails with the error that it refused it with, or `StoreFailed`.
+
+        :param request: makes it, when it can be sent: those that wait have their entries in memory once.
+        """
         # Without a canceller: who gives up on a write gets no outcome, and the write is made all the same.
         done: Deferred[msgspec.Raw] = Deferred()
         refusal = self._refusal()
         if refusal is not None:
             done.errback(StoreFailed(refusal))
             return done
-        self._unsent.append(_Write(framed(request), done))
+        self._unsent.append(_Write(request, done))
         self._send()
         return done
 
@@ -189,20 +200,20 @@ class WriterProcess:
     # --- Asking ----------------------------------------------------------------------------------
 
     def _send(self) -> None:
-        while self._transport is not None and self._unsent:
-            size = len(self._unsent[0].frame)
-            if self._sent and self._ahead_bytes + size > AHEAD_BYTES:
-                return
+        while self._transport is not None and self._unsent and self._ahead_bytes < AHEAD_BYTES:
             write = self._unsent.popleft()
+            frame = framed(write.request())
+            write.request = _sent
+            write.size = len(frame)
+            self._ahead_bytes += write.size
             self._sent.append(write)
-            self._ahead_bytes += size
-            self._transport.write(write.frame)
+            self._transport.write(frame)
 
     def _answered(self, answers: Sequence[Answer]) -> None:
         self._retry_s = RETRY_S
         for answer in answers:
             write = self._sent.popleft()
-            self._ahead_bytes -= len(write.frame)
+            self._ahead_bytes -= write.size
             self._outcome(write, answer.value if answer.refused is None else error_of(answer.refused))
         self._send()
 
@@ -222,7 +233,7 @@ class WriterProcess:
         size = 0
         while self._outcomes and size < TOLD_BYTES:
             write, outcome = self._outcomes[0]
-            size += len(write.frame)
+            size += write.size
             if isinstance(outcome, Exception):
                 write.done.errback(outcome)
             else:

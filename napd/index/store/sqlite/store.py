@@ -93,34 +93,23 @@ class SqliteStore:
     # --- Writing ---------------------------------------------------------------------------------
 
     def account_for(self, user: str, key: PeerId, at: float) -> Deferred[Account]:
-        asked = self.writer.ask(AccountFor(self._new_account_id(), user, key, at))
-        return asked.addCallback(_decode_account)
+        request = AccountFor(self._new_account_id(), user, key, at)
+        return self.writer.ask(lambda: request).addCallback(_decode_account)
 
     def open_session(self, account: int, held: Position, at: float) -> Deferred[Opened]:
-        return self.writer.ask(OpenSession(account, held, at)).addCallback(_opened)
+        return self.writer.ask(lambda: OpenSession(account, held, at)).addCallback(_opened)
 
     def apply(self, step: Step, most: int) -> Deferred[Applied]:
-        request = Apply(
-            account=step.account,
-            session=step.session,
-            epoch=step.epoch,
-            base=step.base,
-            revision=step.revision,
-            reset=step.reset,
-            most=most,
-            add=[row_of(entry) for entry in step.add],
-            withdraw=[row_of(entry) for entry in step.withdraw],
-        )
-        return self.writer.ask(request).addCallback(_applied, step)
+        return self.writer.ask(lambda: _request(step, most)).addCallback(_applied, step)
 
     def forget(self, account: int, session: int) -> Deferred[Applied]:
-        return self.writer.ask(Forget(account, session)).addCallback(_applied, None)
+        return self.writer.ask(lambda: Forget(account, session)).addCallback(_applied, None)
 
     def saw(self, accounts: Sequence[int], at: float) -> Deferred[None]:
-        return self.writer.ask(Saw(accounts, at)).addCallback(lambda _: None)
+        return self.writer.ask(lambda: Saw(accounts, at)).addCallback(lambda _: None)
 
     def sweep(self, after: int) -> Deferred[Swept]:
-        return self.writer.ask(Sweep(after, SWEEP_STRIDE)).addCallback(_swept)
+        return self.writer.ask(lambda: Sweep(after, SWEEP_STRIDE)).addCallback(_swept)
 
     # --- Reading ---------------------------------------------------------------------------------
 
@@ -161,6 +150,20 @@ class SqliteStore:
     def _lost(self, why: str, failed: int, wait_s: float) -> None:
         if self._events is not None:
             self._events.emit("index.writer_lost", error=why, writes=failed, wait_s=round(wait_s, 1))
+
+
+def _request(step: Step, most: int) -> Apply:
+    return Apply(
+        account=step.account,
+        session=step.session,
+        epoch=step.epoch,
+        base=step.base,
+        revision=step.revision,
+        reset=step.reset,
+        most=most,
+        add=[row_of(entry) for entry in step.add],
+        withdraw=[row_of(entry) for entry in step.withdraw],
+    )
 
 
 def _opened(answer: msgspec.Raw) -> Opened:
