@@ -326,7 +326,7 @@ class Tables:
         self._items_locked = True
 
     def _known(self, digests: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
-        rows = self._sql.rows("SELECT digest, id, content FROM item WHERE digest = ANY(%s)", list(digests))
+        rows = self._sql.rows("SELECT digest, id, content FROM item WHERE digest = ANY(%b)", list(digests))
         return {digest: (item, content) for digest, item, content in rows}
 
     def _make_items(self, entries: Mapping[bytes, Entry]) -> list[Item]:
@@ -334,28 +334,36 @@ class Tables:
             return []
         self._sql.do("SELECT pg_advisory_xact_lock(%s)", _MAKING_LOCK)
         contents = self._contents(list({bytes.fromhex(entry.content) for entry in entries.values()}))
-        digests = list(entries)
-        values = [(digest, contents[bytes.fromhex(entries[digest].content)], *described(entries[digest]))
-                  for digest in digests]  # fmt: skip
-        self._sql.do(
+        values = [
+            (digest, contents[bytes.fromhex(entry.content)], *described(entry)) for digest, entry in entries.items()
+        ]
+        rows = self._sql.rows(
             "INSERT INTO item (digest, content, size, folder, name, audience, duration_s, bitrate_kbps, width, height) "
-            "SELECT * FROM unnest(%s::bytea[], %s::integer[], %s::bigint[], %s::text[], %s::text[], %s::text[], "
-            "%s::double precision[], %s::integer[], %s::integer[], %s::integer[]) ON CONFLICT (digest) DO NOTHING",
+            "SELECT * FROM unnest(%b::bytea[], %b::integer[], %b::bigint[], %b::text[], %b::text[], %b::text[], "
+            "%b::double precision[], %b::integer[], %b::integer[], %b::integer[]) ON CONFLICT (digest) DO NOTHING "
+            "RETURNING digest, id, content",
             *map(list, zip(*values, strict=True)),
         )  # fmt: skip
-        known = self._known(digests)
-        return [Item(*known[digest], entry) for digest, entry in entries.items()]
+        made = {digest: (item, content) for digest, item, content in rows}
+        if len(made) < len(entries):
+            # Another process was first.
+            made |= self._known([digest for digest in entries if digest not in made])
+        return [Item(*made[digest], entry) for digest, entry in entries.items()]
 
     def _contents(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Their numbers; those that have none get one."""
         known = self._numbers(hashes)
         new = [content for content in hashes if content not in known]
         if new:
-            self._sql.do(
-                "INSERT INTO content (hash) SELECT unnest(%s::bytea[]) ON CONFLICT (hash) DO NOTHING", new
+            rows = self._sql.rows(
+                "INSERT INTO content (hash) SELECT unnest(%b::bytea[]) ON CONFLICT (hash) DO NOTHING "
+                "RETURNING hash, number",
+                new,
             )  # fmt: skip
-            known |= self._numbers(new)
+            known |= dict(rows)
+            if len(rows) < len(new):
+                known |= self._numbers([content for content in new if content not in known])
         return known
 
     def _numbers(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
-        return dict(self._sql.rows("SELECT hash, number FROM content WHERE hash = ANY(%s)", list(hashes)))
+        return dict(self._sql.rows("SELECT hash, number FROM content WHERE hash = ANY(%b)", list(hashes)))
