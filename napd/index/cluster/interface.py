@@ -21,6 +21,9 @@ RENEW_S = 5.0
 #: Seconds without a renewal, by its own clock, after which a node takes no logins and writes nothing.
 CUT_OFF_S = LEASE_S * 2 / 3
 
+#: Holdings of several accounts that are read at once, those of the last one besides.
+READ_HOLDINGS = 100_000
+
 Kind = Literal["announce", "up", "down", "reached", "condition", "node_down", "swept"]
 #: `lost`: the node has been found dead, and is nobody any more; `late`: it might have been.
 Renewal = Literal["kept", "late", "lost"]
@@ -98,6 +101,14 @@ class NodeState:
 
 
 @frozen
+class Arrival:
+    """:param share: ids of the items that the account holds now."""
+
+    account: Account
+    share: array[int]
+
+
+@frozen
 class Standing:
     """Who is online at all nodes, as of this change."""
 
@@ -145,8 +156,8 @@ class SharedStore(IndexStore, Protocol):
 
     def standing(self) -> Deferred[Standing]: ...
 
-    def arrival(self, account: int) -> Deferred[tuple[Account, array[int]]]:
-        """The account, and ids of the items that it holds now."""
+    def arrivals(self, accounts: Sequence[int]) -> Deferred[Sequence[Arrival]]:
+        """The first of these accounts by number, at least one: as many as hold `READ_HOLDINGS` together."""
 
     def log_since(self, number: int, limit: int) -> Deferred[Sequence[Happening]]:
         """What happened after this, oldest first.

@@ -16,6 +16,7 @@ from twisted.internet.defer import gatherResults
 from napd.errors import ConfigurationError
 from napd.index.store import choosing
 from napd.index.store.interface import NOWHERE, Opened, Step, StoreFailed
+from napd.index.store.postgres import nodes
 from napd.index.store.postgres.connection import Connection, named
 from napd.index.store.postgres.store import PostgresStore
 from napd.model import PeerId
@@ -150,6 +151,28 @@ async def test_the_catalogue_that_another_process_changed_is_read_again(postgres
     assert len(await there.holdings(account)) == 1
     await here.stop()
     await there.stop()
+
+
+async def test_what_accounts_hold_is_read_for_many_at_once_and_not_for_too_many(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(postgres.database())
+    sizes = [0, 1, 2, 0, 4, 5, 0, 1]
+    numbers = []
+    for n, size in enumerate(sizes):
+        account, opened = await login(store, f"user{n}")
+        numbers.append(account)
+        if size:
+            names = [f"m/{n}/{m}" for m in range(size)]
+            await store.apply(step(account, opened.session, 0, *names, reset=True), MANY)
+    monkeypatch.setattr(nodes, "READ_HOLDINGS", 6)
+    pieces = []
+    while sum(map(len, pieces)) < len(sizes):
+        arrived = await store.arrivals(numbers[sum(map(len, pieces)) :])
+        pieces.append([len(one.share) for one in arrived])
+    assert pieces == [[0, 1, 2, 0, 4], [5, 0, 1]]
+    assert [one.account.user for one in await store.arrivals(numbers[6:4:-1])] == ["user5", "user6"]
+    await store.stop()
 
 
 async def test_a_sweep_spares_what_another_process_has_just_added(postgres: PostgresServer) -> None:

@@ -6,7 +6,17 @@ from array import array
 from collections.abc import Mapping, Sequence
 
 from ....model import PeerId
-from ...cluster.interface import LEASE_S, Condition, Happening, NodeState, Present, Renewal, Standing
+from ...cluster.interface import (
+    LEASE_S,
+    READ_HOLDINGS,
+    Arrival,
+    Condition,
+    Happening,
+    NodeState,
+    Present,
+    Renewal,
+    Standing,
+)
 from ..interface import Account
 from ..packing import unpacked
 from .connection import Connection
@@ -172,13 +182,17 @@ class Whereabouts:
         present = [_present(*row) for _, *row in rows if row[0] is not None]
         return Standing(rows[0][0], present)
 
-    def arrival(self, account: int) -> tuple[Account, array[int]]:
-        [(number, account_id, user, key, share)] = self._sql.rows(
-            "SELECT number, id, name, key, coalesce(share, '') FROM account LEFT JOIN catalogue ON account = number "
-            "WHERE number = %s",
-            account,
-        )
-        return Account(number, account_id, user, PeerId(key)), unpacked(share)
+    def arrivals(self, accounts: Sequence[int]) -> Sequence[Arrival]:
+        rows = self._sql.rows(
+            "SELECT number, id, name, key, share FROM (SELECT number, id, name, key, coalesce(share, '') AS share, "
+            "sum(coalesce(listings, 0)) OVER (ORDER BY number) - coalesce(listings, 0) AS before FROM account "
+            "LEFT JOIN catalogue ON account = number WHERE number = ANY(%s)) AS asked "
+            "WHERE before < %s ORDER BY number",
+            list(accounts), READ_HOLDINGS,
+        )  # fmt: skip
+        return [
+            Arrival(Account(number, id_, user, PeerId(key)), unpacked(share)) for number, id_, user, key, share in rows
+        ]
 
 
 def _present(

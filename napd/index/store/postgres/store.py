@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from ....model import PeerId
 from ....ops.threads import Worker
-from ...cluster.interface import Happening, NodeState, Present, Renewal, Standing
+from ...cluster.interface import Arrival, Happening, NodeState, Present, Renewal, Standing
 from ...items import Item
 from ..commits import GroupCommit
 from ..interface import Account, Applied, Change, Counts, Lapsed, Opened, Position, Step, StoreFailed, Swept
@@ -167,8 +167,8 @@ class PostgresStore:
     def standing(self) -> Deferred[Standing]:
         return self._read(self._read_whereabouts.standing)
 
-    def arrival(self, account: int) -> Deferred[tuple[Account, array[int]]]:
-        return self._read(lambda: self._read_whereabouts.arrival(account))
+    def arrivals(self, accounts: Sequence[int]) -> Deferred[Sequence[Arrival]]:
+        return self._read(lambda: self._read_whereabouts.arrivals(accounts))
 
     def log_since(self, number: int, limit: int) -> Deferred[Sequence[Happening]]:
         return self._read(lambda: self._read_log.since(number, limit))
