@@ -13,6 +13,7 @@ from ..wire import index as wire
 from .addresses import candidates, is_loopback
 from .items import Asker
 from .member import Member
+from .networks import network_of
 from .presence import Online
 from .services import Services
 from .session import Session
@@ -100,7 +101,7 @@ class Door:
         if session.is_over():
             services.catalogues.disconnect(online)
             return None
-        services.presence.networks.join(account.number, session.host)
+        services.presence.connects_from(online, network_of(session.host))
         return online
 
     def _welcome(self, session: Session, login: wire.Login, account: Account, opened: Opened, online: Online) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
+
+import numpy as np
+
+from .columns import Column, Ids
 
 #: Sources of one network that count in the ranking; of more, only so many do.
 MOST = 4
@@ -29,10 +33,9 @@ class Networks:
         self._sizes: Counter[str] = Counter()
         #: Those with more than `MOST` accounts.
         self._crowded: set[str] = set()
-
-    def join(self, account: int, host: str) -> None:
-        """It connects from there."""
-        self.put(account, network_of(host))
+        #: By content: one more than its sources beyond what counts, as long as its sources stay; 0: not counted.
+        self._excess = Column(np.uint32)
+        self._counted = False
 
     def put(self, account: int, network: str | None) -> None:
         """It connects from this network; that may be said again."""
@@ -64,3 +67,18 @@ class Networks:
         """How many of these are beyond what counts of their networks."""
         found = Counter(self._network.get(account) for account in accounts)
         return sum(count - MOST for network, count in found.items() if network is not None and count > MOST)
+
+    def excess_of(self, content: int, accounts: Callable[[], Iterable[int]]) -> int:
+        """`excess` of those that offer a content, kept until they are others."""
+        self._excess.reach(content)
+        known: int = self._excess.one[content]
+        if not known:
+            known = self._excess.one[content] = 1 + self.excess(accounts())
+            self._counted = True
+        return known - 1
+
+    def changed(self, contents: Ids) -> None:
+        """Others offer these now, or from another network."""
+        if self._counted and len(contents):
+            self._excess.reach(int(contents[-1]))
+            self._excess.all[contents.astype(np.intp)] = 0

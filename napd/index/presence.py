@@ -138,6 +138,13 @@ class Presence:
             self.swarms.withdrawn(self.swarms.watched.among(gone, self._table))
         return with_these(changed, [self._remove_restricted(online, item) for item in restricted])
 
+    def connects_from(self, online: Online, network: str | None) -> None:
+        """Its public network (`network_of`); that may be said again."""
+        account = online.account.number
+        if self._online.get(account) is online and self.networks.of(account) != network:
+            self.networks.put(account, network)
+            self.networks.changed(self.contents_of(online))
+
     def slots_told(self, online: Online, free: int) -> None:
         """So many uploads of this account could begin now."""
         if self._online.get(online.account.number) is online:
@@ -198,6 +205,7 @@ class Presence:
 
     def _note(self, online: Online, changed: Ids, listings: int, size: int) -> None:
         self.views.drop(changed, len(self._table.first.all) - 1)
+        self.networks.changed(changed)
         online.listings += listings
         online.bytes += size
         self.listings += listings
@@ -301,7 +309,9 @@ class Presence:
         """How many of those that `count_for` counts are beyond what counts of one network."""
         if not self.networks.crowded or not MOST < self.count_for(content, asker) <= MAX_WEIGHED:
             return 0
-        return self.networks.excess(self.holders_for(content, asker))
+        if content in self._restricted:
+            return self.networks.excess(self.holders_for(content, asker))
+        return self.networks.excess_of(content, lambda: self.holders_for(content, asker))
 
     def is_all_busy(self, content: int, asker: Asker) -> bool:
         """Whether none of those that `count_for` counts has a free upload slot."""

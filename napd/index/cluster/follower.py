@@ -205,8 +205,7 @@ class Follower:
 
     def _conditioned(self, online: Online, condition: Condition) -> None:
         self._presence.slots_told(online, not condition.busy)
-        if self._presence.get(online.account.number) is online:
-            self._presence.networks.put(online.account.number, condition.network)
+        self._presence.connects_from(online, condition.network)
         self._catalogues.parts_told(online, condition.parts)
 
     def _gone(self, account: int) -> None:

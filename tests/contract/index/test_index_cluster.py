@@ -11,6 +11,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import deferLater
 
 from napd.index.cluster.interface import LEASE_S, Condition
+from napd.index.networks import network_of
 from tests.support.cluster import Nodes, reactor_clock
 from tests.support.index_script import content
 from tests.support.postgres import PostgresServer
@@ -54,7 +55,7 @@ async def test_what_sessions_say_of_themselves_is_known_at_all_nodes(nodes: Node
     bob = await there.login("bob", "c")
     a, b, c, unknown = content("m/a"), content("m/b"), content("m/c"), content("unknown")
     await eventually(lambda: there.users() == {"ann": 2, "bob": 1} == here.users())
-    here.services.presence.networks.join(ann.account.number, "8.8.8.8")
+    here.services.presence.connects_from(ann, network_of("8.8.8.8"))
     here.slots(ann, 0)
     here.parts(ann, c, unknown)
     expected = Condition(busy=True, network="8.8.8.0/24", parts={c: True, unknown: False})

@@ -40,7 +40,7 @@ def test_what_is_beyond_the_cap_is_counted_for_each_network(moves: list[tuple[in
             networks.leave(account)
             where.pop(account, None)
         else:
-            networks.join(account, host)
+            networks.put(account, network_of(host))
             where[account] = host
     sizes = Counter(host for host in where.values() if host != "10.0.0.1")
     assert networks.crowded is any(size > MOST for size in sizes.values())

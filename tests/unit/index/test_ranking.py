@@ -82,7 +82,7 @@ class Community:
             for item in held:
                 self.holders.setdefault(item.id, set()).add(number)
             if seed % 2:
-                self.presence.networks.join(number, f"81.2.3.{number}" if number % 3 else f"81.2.{number}.3")
+                self.presence.connects_from(online, "81.2.3.0/24" if number % 3 else f"81.2.{number}.0/24")
                 self.presence.slots_told(online, number % 2)
 
     def page_by_page(self, typed: str, sort: str, limit: int) -> list[str]:
@@ -129,6 +129,29 @@ def test_page_by_page_everything_comes_in_order(seed: int, sort: str) -> None:
         expected = community.plainly(typed, sort)
         for limit in (7, 100):
             assert community.page_by_page(typed, sort, limit) == expected
+
+
+def test_sources_of_one_network_count_as_they_are_now() -> None:
+    """What is remembered of them is forgotten when they change."""
+    community = Community(1)
+    random = Random(1)
+    for step in range(30):
+        online = random.choice(sorted(community.presence.all(), key=lambda one: one.account.number))
+        number = online.account.number
+        if step % 3 == 0:
+            community.presence.connects_from(online, random.choice([None, "81.2.3.0/24", "9.9.9.0/24"]))
+        elif step % 3 == 1:
+            gone = random.sample(sorted(online.items), min(5, len(online.items)))
+            community.presence.remove(online, gone)
+            for item in gone:
+                community.holders[item].discard(number)
+        else:
+            held = random.sample(range(1, len(community.items) + 1), 5)
+            community.presence.add(online, held)
+            for item in held:
+                community.holders.setdefault(item, set()).add(number)
+        community.holders = {item: holders for item, holders in community.holders.items() if holders}
+        assert community.page_by_page("red", "best", 100) == community.plainly("red", "best")
 
 
 @pytest.mark.parametrize("sort", ["size", "name"])
