@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from attrs import frozen
@@ -42,11 +42,16 @@ class Eventually:
             await deferLater(self.reactor, EVERY_S, lambda: None)
 
 
-def one_turn(clock: Clock) -> None:
-    """What a reactor does in one turn: all that is due, and not what is begun meanwhile. `Clock.advance` does both."""
-    due = [call for call in clock.getDelayedCalls() if call.getTime() <= clock.seconds()]
-    calls = [(call.func, call.args) for call in due]
+def one_turn(clock: Clock) -> bool:
+    """What a reactor does in one turn: all that is due, and not what is begun meanwhile. `Clock.advance` does both.
+
+    Whether anything was due.
+    """
+    calls: Sequence[Any] = clock.getDelayedCalls()
+    due = [call for call in calls if call.getTime() <= clock.seconds()]
     for call in due:
-        call.cancel()
-    for work, arguments in calls:
-        work(*arguments)
+        if call.active():
+            work, arguments, keywords = call.func, call.args, call.kw
+            call.cancel()
+            work(*arguments, **keywords)
+    return bool(due)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -21,6 +19,7 @@ from napd.wire import index as wire
 from napd.wire.catalogue import Entry
 from napd.wire.line import encode
 from tests.support.index_script import IndexScript, PeerScript, entry
+from tests.support.waiting import one_turn
 
 
 class SlowStore(MemoryStore):
@@ -45,18 +44,6 @@ class SlowStore(MemoryStore):
             applied.chainDeferred(answer)
 
 
-def turn(index: IndexScript) -> bool:
-    """One turn of the reactor: what is due, without what comes of it. Whether anything was."""
-    calls: Sequence[Any] = index.clock.getDelayedCalls()
-    due = [call for call in calls if call.getTime() <= index.clock.seconds()]
-    for call in due:
-        if call.active():
-            function, arguments, keywords = call.func, call.args, call.kw
-            call.cancel()
-            function(*arguments, **keywords)
-    return bool(due)
-
-
 def tell(peer: PeerScript, *messages: wire.Announce | wire.Search) -> None:
     """Say it, and let nothing happen yet but what happens at once."""
     peer.transport.link.dataReceived(b"".join(map(encode, messages)))
@@ -77,7 +64,7 @@ def test_a_long_step_becomes_known_in_pieces_and_visible_at_once() -> None:
     peer = index.online("ann")
     tell(peer, peer.step(*songs(350), reset=True))
     known, seen = [index.services.engine.size()[0]], [found(index)]
-    while turn(index):
+    while one_turn(index.clock):
         known.append(index.services.engine.size()[0])
         seen.append(found(index))
     assert known[-1] == 350
@@ -96,7 +83,7 @@ def test_who_searches_is_answered_between_the_pieces_of_what_others_announce() -
     tell(asker, wire.Search(1, "word"))
     turns = 0
     while not asker.all(wire.Results):
-        turn(index)
+        one_turn(index.clock)
         turns += 1
     assert turns <= 2
     assert index.services.engine.size()[0] < 1_000
@@ -110,7 +97,7 @@ def test_peers_that_announce_take_turns() -> None:
     tell(first, *(first.step(*songs(300, f"ann{n}"), reset=n == 0) for n in range(4)))
     tell(second, second.step(*songs(10, "bob"), reset=True))
     while not second.all(wire.Ack):
-        assert turn(index)
+        assert one_turn(index.clock)
     assert len(first.all(wire.Ack)) == 0
     index.settle()
     assert len(first.all(wire.Ack)) == 4
@@ -120,9 +107,9 @@ def test_a_session_that_ends_while_its_step_becomes_known_shows_nothing_of_it_un
     index = IndexScript()
     peer = index.online("ann")
     tell(peer, peer.step(*songs(350), reset=True))
-    turn(index)
+    one_turn(index.clock)
     peer.leave()
-    while turn(index):
+    while one_turn(index.clock):
         assert found(index) == 0
     assert index.services.presence.listings == 0
     peer.connect()
@@ -135,7 +122,7 @@ def test_a_later_session_of_the_account_is_not_mixed_up_with_what_the_earlier_on
     peer = index.online("ann")
     steps = [peer.step(*songs(300), reset=True), peer.step(withdraw=tuple(songs(100)))]
     tell(peer, *steps)
-    turn(index)
+    one_turn(index.clock)
     later = PeerScript(index, "ann", "192.0.2.1", epoch=peer.epoch, revision=peer.revision, entries=peer.entries)
     later.connect()
     later.login()
@@ -153,7 +140,7 @@ def test_items_swept_away_while_they_are_still_shown_are_forgotten_after_they_ar
     store.sweep(0).addCallback(swept.append)
     store.answer(2)
     index.background.start("drop", index.services.catalogues.drop(range(1, 151)))
-    while turn(index):
+    while one_turn(index.clock):
         assert found(index) in (0, 150)
     assert len(peer.all(wire.Ack)) == 2
     assert index.services.engine.size()[0] == found(index) == 0
