@@ -47,6 +47,9 @@ def user_rows(words: str, presence: Presence, asker: Asker) -> Iterator[wire.Use
     wanted = fold(words).split()
     found = [online for online in presence.all() if all(word in online.account.user for word in wanted)]
     for online in sorted(found, key=lambda online: online.account.user):
+        # Long lists take their time, and somebody may go meanwhile.
+        if presence.get(online.account.number) is not online:
+            continue
         listings, size = presence.figures_for(online, asker)
         yield _user_row(online, listings, size)
 

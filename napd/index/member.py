@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ from .search import Found, query_of, wanted_of
 from .services import Services
 from .session import Session
 from .store.interface import Account
+from .turns import Work
 
 #: Seconds between two log lines about the same limit of the same session.
 LIMIT_LOGGED_S = 60.0
@@ -60,7 +61,7 @@ class Member:
             case wire.Search():
                 self._search(message)
             case wire.Users():
-                self._ask(message.id, lambda: self._answer_users(message))
+                self._users(message)
             case wire.Wish():
                 self._wish(message)
             case wire.Unwish():
@@ -92,7 +93,6 @@ class Member:
         services.wishing.leave(self)
         services.catalogues.disconnect(self._online)
         services.retention.left(self._online)
-        services.turns.drop(self)
         if self._proof is not None:
             self._proof.stop()
         self._renewal.stop()
@@ -104,19 +104,27 @@ class Member:
     # --- Requests --------------------------------------------------------------------------------
 
     def _search(self, message: wire.Search) -> None:
-        if not self._searches.take():
-            self._limit(
-                "index.searches", f"over {self._services.limits.searches_per_s:g} searches a second", message.id
-            )
-            return
-        self._ask(message.id, lambda: self._answer_search(message))
+        if self._may_search(message.id):
+            self._ask(message.id, lambda: self._answer_search(message))
 
-    def _ask(self, request: int, work: Callable[[], None]) -> None:
+    def _users(self, message: wire.Users) -> None:
+        if self._may_search(message.id):
+            parts = answers.users(message.id, message.words, self._services.presence, self.asker)
+            self._ask(message.id, lambda: self._say_part(parts))
+
+    def _may_search(self, request: int) -> bool:
+        """Lists of users count, too: they can be as long as any answer."""
+        if self._searches.take():
+            return True
+        self._limit("index.searches", f"over {self._services.limits.searches_per_s:g} searches a second", request)
+        return False
+
+    def _ask(self, request: int, work: Work) -> None:
         """Have a request served when it is this session's turn."""
-        if self._services.turns.waiting(self) >= wire.MAX_OUTSTANDING:
+        if self._services.turns.waiting(self._session) >= wire.MAX_OUTSTANDING:
             self._limit("index.outstanding", f"over {wire.MAX_OUTSTANDING} requests are open", request)
         else:
-            self._services.turns.add(self, work)
+            self._services.turns.add(self._session, work)
 
     def _answer_search(self, message: wire.Search) -> None:
         services = self._services
@@ -138,9 +146,11 @@ class Member:
             took_ms=took_ms,
         )
 
-    def _answer_users(self, message: wire.Users) -> None:
-        for part in answers.users(message.id, message.words, self._services.presence, self.asker):
-            self._session.say(part)
+    def _say_part(self, parts: Iterator[wire.UserList]) -> bool:
+        """Whether there is more."""
+        part = next(parts)
+        self._session.say(part)
+        return not part.last and not self._session.is_over()
 
     def _wish(self, message: wire.Wish) -> None:
         wishing, most = self._services.wishing, self._services.limits.wishes

@@ -23,6 +23,7 @@ from ..errors import NapError, RemoteProtocolError, Unreachable, printable
 from ..net.identity import PublicKey
 from ..net.link import SecureLink
 from ..wire import index as wire
+from .hearing import Hearing
 from .limits import LOGIN_S, Allowance
 from .outbox import Outbox
 from .services import Services
@@ -94,6 +95,7 @@ class Session:
         self._refusal = refusal
         self.link = link(self)
         self._outbox = Outbox(self.link, services.limits.unread_bytes, self._not_read)
+        self._hearing = Hearing(services.clock, services.turns, self.link, self._take)
         self.host = host
         self.port = port
         self.number: int | None = None
@@ -141,14 +143,14 @@ class Session:
         if self._paused or self.is_over():
             return False
         self._paused = True
-        self.link.pause_reading()
+        self._hearing.pause()
         return True
 
     def resume(self) -> None:
         if self._paused:
             self._paused = False
             self._heard_at = self._services.clock.seconds()
-            self.link.resume_reading()
+            self._hearing.resume()
 
     # --- For the link ----------------------------------------------------------------------------
 
@@ -167,8 +169,11 @@ class Session:
         self.say(wire.Hello((wire.VERSION,), f"napd/{__version__}"))
 
     def line_heard(self, line: bytes) -> None:
-        if self.is_over():
-            return
+        if not self.is_over():
+            self._heard_at = self._services.clock.seconds()
+            self._hearing.hear(line)
+
+    def _take(self, line: bytes) -> None:
         self._heard_at = self._services.clock.seconds()
         try:
             self._understand(line)
@@ -258,8 +263,8 @@ class Session:
             return False
         self._stage = Stage.OVER
         self._stop_deadline()
-        # A good end is one that both see.
-        self.resume()
+        self._hearing.stop()
+        self._services.turns.drop(self)
         if self._beat is not None:
             self._beat.stop()
         if self._last_look is not None and self._last_look.active():

@@ -6,13 +6,14 @@ change, however many peers announce, and who announces for one search.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-Work = Callable[[], None]
+#: A piece of work. Whether there is more of it: then it is called again at its owner's next turn.
+Work = Callable[[], object]
 
 
 class Turns:
@@ -64,18 +65,20 @@ class Turns:
             if not self._second:
                 return
             self._first, self._second = self._second, self._first
-        work = self._first.take()
+        served = self._first
+        owner, work = served.take()
         self._first, self._second = self._second, self._first
         # Whatever is asked for now has to wait: this turn is taken.
         self._schedule()
-        work()
+        if work():
+            served.go_on(owner, work)
 
 
 class _Round:
     """Work by whose it is, in the order of their next turns."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Hashable, deque[Work]] = {}
+        self._waiting: OrderedDict[Hashable, deque[Work]] = OrderedDict()
 
     def waiting(self, owner: Hashable) -> int:
         return len(self._waiting.get(owner, ()))
@@ -83,21 +86,24 @@ class _Round:
     def add(self, owner: Hashable, work: Work) -> None:
         self._waiting.setdefault(owner, deque()).append(work)
 
+    def go_on(self, owner: Hashable, work: Work) -> None:
+        """It comes before what else this one waits for."""
+        self._waiting.setdefault(owner, deque()).appendleft(work)
+
     def drop(self, owner: Hashable) -> None:
         self._waiting.pop(owner, None)
 
     def clear(self) -> None:
         self._waiting.clear()
 
-    def take(self) -> Work:
+    def take(self) -> tuple[Hashable, Work]:
         """There must be some."""
-        owner = next(iter(self._waiting))
-        queue = self._waiting.pop(owner)
+        owner, queue = self._waiting.popitem(last=False)
         work = queue.popleft()
         if queue:
             # Behind all the others.
             self._waiting[owner] = queue
-        return work
+        return owner, work
 
     def __len__(self) -> int:
         return len(self._waiting)

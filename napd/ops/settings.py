@@ -95,7 +95,7 @@ INDEX_SETTINGS = (
         "searches_per_s",
         kinds.number(0.01, 10_000),
         "N",
-        "Searches a second of one session in the long run; those of two seconds may come at once.",
+        "Searches, and lists of users, a second of one session in the long run; those of two seconds may come at once.",
         10.0,
         option=False,
     ),
