@@ -33,6 +33,8 @@ MAX_NAMES = 8
 MAX_JUDGED = 256
 #: Items of one content whose names are counted; the empty file may have thousands.
 MAX_COUNTED = 1_000
+#: The most offered items of a content that are counted, as long as these do not decide what it is called.
+COUNTED = (8, 64, MAX_COUNTED)
 #: Holders of a content that are told by name.
 MAX_USERS = 20
 
@@ -76,8 +78,8 @@ def found(table: ItemTable, presence: Presence, content: int, asker: Asker, amon
         if row is None:
             return None
         holders = sorted(presence.holders_for(content, asker))
-        names = _names(table, presence.items_for(content, asker))
-        return Found(table.content_id(content), row, len(holders), _users(presence, holders[:MAX_USERS]), names)
+        names = {table.row(item).name for item in islice(presence.items_for(content, asker), MAX_COUNTED)}
+        return Found(table.content_id(content), row, len(holders), _users(presence, holders[:MAX_USERS]), len(names))
     view = _view(table, presence, content, asker, among)
     if view is None:
         return None
@@ -91,11 +93,6 @@ def _users(presence: Presence, holders: Iterable[int]) -> Sequence[str]:
     return sorted(online.account.user for holder in holders if (online := presence.get(holder)) is not None)
 
 
-def _names(table: ItemTable, items: Iterable[int]) -> int:
-    """How many different names a content is offered under, by anybody online."""
-    return len({table.said(item)[0] for item in islice(items, MAX_COUNTED)})
-
-
 # --- What everybody sees -------------------------------------------------------------------------
 
 
@@ -107,7 +104,8 @@ def _view(table: ItemTable, presence: Presence, content: int, asker: Asker, amon
         row = _claimed(table, presence, content, items, asker)
         if row is None:
             return None
-        view = View(items, row, _names(table, items))
+        names = 1 if len(items) == 1 else len({table.said(item)[0] for item in items[:MAX_COUNTED]})
+        view = View(items, row, names)
         presence.views.put(content, view)
     if among is None or len(view.items) == 1:
         return view
@@ -126,29 +124,41 @@ def _claimed(table: ItemTable, presence: Presence, content: int, items: Sequence
     """What those say who offer one of these items."""
     if len(items) <= 1:
         return table.row(items[0]) if items else None
-    if len(items) <= MAX_COUNTED and (row := _elected(table, items, presence.offers)) is not None:
-        return row
+    by_votes = sorted(((presence.offers(item), item) for item in items), reverse=True)
+    for counted in COUNTED:
+        row = _elected(table, by_votes[:counted], sum(votes for votes, _ in by_votes[counted:]))
+        if row is not None:
+            return row
+        if counted >= len(items):
+            break
     return _ask(table, presence, content, BitMap(items), asker)
 
 
-def _elected(table: ItemTable, items: Sequence[int], offers: Callable[[int], int]) -> Row | None:
-    """The same by numbers of accounts alone; None if these do not tell."""
-    votes = {item: offers(item) for item in items}
-    said = {item: table.said(item) for item in items}
-    name = elected((said[item][0], votes[item]) for item in items)
-    size = elected((table.size.one[item], votes[item]) for item in items)
-    if name is None or size is None:
-        return None
+def _elected(table: ItemTable, by_votes: Sequence[tuple[int, int]], uncounted: int) -> Row | None:
+    """The same by numbers of accounts alone; None if these do not tell.
+
+    :param by_votes: how many accounts offer each item; so many more offer others.
+    """
+    votes, items = zip(*by_votes, strict=True)
     # Bytes of UTF-8 are in the order of their characters.
-    named = {item: table.folder_of(item) for item in items if said[item][0] == name}
-    folder = elected((folder, votes[item]) for item, folder in named.items())
-    described = [item for item in items if said[item][1]]
-    media = elected(((said[item][1], votes[item]) for item in described), _media_order) if described else b""
+    names, medias = zip(*map(table.said, items), strict=True)
+    name = elected(names, votes, uncounted)
+    size = elected([table.size.one[item] for item in items], votes, uncounted)
+    described = [at for at, media in enumerate(medias) if media]
+    if name is None or size is None or (uncounted and not described):
+        return None
+    media: bytes | None = b""
+    if described:
+        media = elected([medias[at] for at in described], [votes[at] for at in described], uncounted, _media_order)
+    named = [at for at, one in enumerate(names) if one == name]
+    folders = [table.folder_of(items[at]) for at in named]
+    folder = elected(folders, [votes[at] for at in named], uncounted)
     if folder is None or media is None:
         return None
-    first = next(item for item in named if named[item] == folder)
-    row = table.row(first)
-    return row if row.size == size and said[first][1] == media else evolve(row, size=size, media=media_of(media))
+    first = named[folders.index(folder)]
+    row = table.row(items[first])
+    same = row.size == size and medias[first] == media
+    return row if same else evolve(row, size=size, media=media_of(media))
 
 
 # --- Asking accounts -----------------------------------------------------------------------------

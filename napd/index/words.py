@@ -100,6 +100,10 @@ def runs(folded: str) -> Sequence[Run]:
     return [_run(marked) for marked in _marked(folded)]
 
 
+#: What is before a run that is no word.
+_NO_WORD = (_BEGIN, _SYMBOL)
+
+
 def _run(marked: str) -> Run:
     if marked[0] == _BEGIN:
         return Run(marked[1:], Script.UNSPACED)
@@ -237,9 +241,10 @@ def _folders_text(folder: str) -> str:
 
 
 def _joined_runs(text: str) -> str:
-    if text.isascii():
-        return " ".join([word[:MAX_WORD] for word in _ASCII_WORDS.findall(text.lower())])
-    return joined(runs(fold(text)))
+    folded = fold(text)
+    if folded.isascii():
+        return " ".join([word[:MAX_WORD] for word in _ASCII_WORDS.findall(folded)])
+    return " ".join([marked[1:] if marked[0] in _NO_WORD else marked[:MAX_WORD] for marked in _marked(folded)])
 
 
 def _nearest(folder: str) -> Sequence[str]:
