@@ -15,11 +15,10 @@
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS :=
-SEEDS := 200
-FIRST := 1
-N := 1000
-FILES := 10000
-HOLDINGS := 1000000
+SEEDS ?= 200
+FIRST ?= 1
+N ?= 1000
+FILES ?= 10000
 
 BASELINES := $(VENV)/baselines
 
@@ -42,7 +41,7 @@ bench-transfer: $(VENV)/.installed $(BASELINES)/.installed
 	@$(BIN)/python -m tests.benchmarks.aims $(ARGS)
 
 bench-index: $(VENV)/.installed-test
-	@$(BIN)/python -m tests.benchmarks.index --holdings $(HOLDINGS) $(ARGS)
+	@$(BIN)/python -m tests.benchmarks.index $(ARGS)
 
 simulate: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from . import machine, report
 from .figures import Section
+from .progress import said
 from .scale import Scale, scale_of_environment
 from .scan import Scan
 from .small_files import SmallFiles
@@ -51,14 +52,10 @@ def run(scale: Scale) -> list[Section]:
     for name in scale.parts:
         # Short: a control socket's path is limited to 107 bytes.
         with tempfile.TemporaryDirectory(prefix="nb", dir=scale.folder) as folder:
-            part = _PARTS[name](scale, Path(folder), _said)
+            part = _PARTS[name](scale, Path(folder), said)
             part.run()
             sections += part.sections
     return sections
-
-
-def _said(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from tests.support.index_script import identity
 
 from .index import corpus
 from .index.corpus import EPOCH, Corpus, Share
-from .scale import count
+from .options import count
 from .usage import cpu_s, resident_bytes
 
 #: Peers that announce at a time, and announces that one of them has open.

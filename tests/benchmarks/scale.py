@@ -1,24 +1,18 @@
-"""How much a run moves: by option, else by an environment variable of the same name, else the full job."""
+"""How much a run moves: the full job, unless it is told otherwise."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from attrs import asdict, frozen
 
-from napd.errors import Misuse
-from napd.sizes import parse_size
+from .options import Options, count, size
 
-MIB = 1 << 20
 #: The parts of a run, in the order in which they are run.
 PARTS = ("transfer", "files", "scan", "status")
-
-T = TypeVar("T")
 
 
 @frozen
@@ -46,46 +40,16 @@ class Scale:
 
 def read_scale(arguments: Sequence[str], environment: Mapping[str, str]) -> Scale:
     """Exits with status 2 and a message when something is not understood."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-
-    def add(name: str, kind: Callable[[str], T], default: str, meaning: str) -> None:
-        variable = name.upper().replace("-", "_")
-        text = environment.get(variable) or default
-        parser.add_argument(f"--{name}", type=kind, default=text, help=f"{meaning} (${variable}; {default})")
-
-    add("size", size, "1GiB", "of the large file, and of the tree that is scanned")
-    add("files", count, "2000", "small files")
-    add("file-size", size, "16KiB", "of each small file")
-    add("rounds", count, "5", "times that each thing is measured")
-    add("parts", _parts, ",".join(PARTS), "what to measure")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where to work; four SIZE")
-    parser.add_argument("--output", type=Path, default=Path("bench.json"), help="bench.json")
-    return Scale(**vars(parser.parse_args(arguments)))
+    options = Options("tests.benchmarks", __doc__, environment, {})
+    options.add("size", size, "1GiB", "of the large file, and of the tree that is scanned")
+    options.add("files", count, "2000", "small files")
+    options.add("file-size", size, "16KiB", "of each small file")
+    options.add("rounds", count, "5", "times that each thing is measured")
+    options.add_parts("parts", PARTS)
+    options.add_place("folder", Path(tempfile.gettempdir()), "where to work; four SIZE")
+    options.add_place("output", Path("bench.json"), "bench.json")
+    return Scale(**options.read(arguments))
 
 
 def scale_of_environment(arguments: Sequence[str]) -> Scale:
     return read_scale(arguments, os.environ)
-
-
-def size(text: str) -> int:
-    try:
-        bytes_ = parse_size(text)
-    except Misuse as error:
-        raise argparse.ArgumentTypeError(f"{error.message}: {error.hint}") from error
-    if bytes_ < 1:
-        raise argparse.ArgumentTypeError("at least a byte")
-    return bytes_
-
-
-def count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    chosen = tuple(text.split(","))
-    unknown = [part for part in chosen if part not in PARTS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
-    return chosen

@@ -17,7 +17,8 @@ from .children import Child
 from .community import PATIENCE_S, ask
 from .figures import Section
 from .files import random_tree, warm
-from .scale import MIB, Scale
+from .options import MIB
+from .scale import Scale
 from .usage import spent
 
 #: Seconds between two looks whether all is hashed.

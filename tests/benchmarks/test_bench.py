@@ -16,7 +16,8 @@ from tests.benchmarks.aims.rows import Row, at_least, at_most
 from tests.benchmarks.aims.setting import read_setting
 from tests.benchmarks.figures import Section
 from tests.benchmarks.files import random_tree
-from tests.benchmarks.scale import MIB, read_scale
+from tests.benchmarks.options import MIB
+from tests.benchmarks.scale import read_scale
 from tests.benchmarks.ticking import Ticks, late_ms
 from tests.support.processes import ROOT, environment
 

@@ -12,6 +12,8 @@ import pytest
 from napd.wire import index as wire
 from napd.wire.catalogue import Entry, catalogue_digest
 from napd.wire.line import MAX_LINE_BYTES
+from tests.benchmarks.index import parts
+from tests.benchmarks.index.__main__ import main
 from tests.benchmarks.index.corpus import NEW, Corpus, write
 from tests.benchmarks.index.parts import percentile
 from tests.benchmarks.index.setting import PARTS, read_setting
@@ -84,6 +86,28 @@ def test_each_part_can_be_chosen_and_a_misspelt_one_is_a_usage_error() -> None:
     with pytest.raises(SystemExit) as ended:
         read_setting([], {"ONLY": "inside,nonsense"})
     assert ended.value.code == 2
+
+
+def test_what_was_measured_survives_a_part_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(work: parts.Work) -> None:
+        work.outcome.row("a figure", "ms").add(1.5)
+
+    def broken(work: parts.Work) -> None:
+        raise RuntimeError("on purpose")
+
+    written = tmp_path / "index.json"
+    monkeypatch.setattr(
+        sys, "argv", ["", "--only", "inside,daemon", "--folder", str(tmp_path), "--output", str(written)]
+    )
+    monkeypatch.setenv("QUICK", "1")
+    monkeypatch.setitem(parts.PARTS, "inside", measured)
+    monkeypatch.setitem(parts.PARTS, "daemon", broken)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        main()
+    assert [row["name"] for row in json.loads(written.read_text())["rows"]] == ["a figure"]
+    assert "a figure" in capsys.readouterr().out
 
 
 @pytest.mark.slow

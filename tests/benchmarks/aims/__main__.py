@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .. import machine, report
+from ..progress import said
 from .place import run_in_memory
 from .resume import resume
 from .rows import Outcome
@@ -41,7 +42,7 @@ def main() -> int:
         status = run_in_memory(setting.room, sys.argv[1:])
         if status is not None:
             return status
-        _said("there is no place in memory to work in: everything happens on the disk")
+        said("there is no place in memory to work in: everything happens on the disk")
     taken, load = datetime.now(UTC), machine.load()
     whole = Outcome()
     try:
@@ -70,11 +71,7 @@ def _outcomes(setting: Setting) -> Iterator[Outcome]:
             where = setting.disk if name in _ON_DISK else setting.place
             # Short: a control socket's path is limited to 107 bytes.
             with tempfile.TemporaryDirectory(prefix="nb", dir=where) as folder:
-                yield part(setting, Path(folder), _said)
-
-
-def _said(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
+                yield part(setting, Path(folder), said)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""What a run measures, how much of it, how often and where: by option, else by the environment, else the full job."""
+"""What a run measures, how much of it, how often and where: the full job, unless it is told otherwise."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attrs import asdict, frozen
 
-from ..scale import MIB, count, size
+from ..options import MIB, Options, count, size
 from .place import is_in_memory
 
 #: The parts, in the order in which they are run.
@@ -23,7 +22,7 @@ WHOLE_JOBS = ("nginx", "libtorrent", "wormhole")
 ROOM = 4
 MORE_ROOM = 512 * MIB
 
-#: What `QUICK=1` takes for what is not said otherwise: that everything runs, not what it costs.
+#: See `Options`.
 _QUICK = {"SIZE": "8MiB", "ROUNDS": "1", "FILES": "20", "MEMORY_SIZE": "16MiB", "RESUME_SIZE": "4GiB"}
 
 
@@ -70,35 +69,19 @@ class Setting:
 
 def read_setting(arguments: Sequence[str], environment: Mapping[str, str]) -> Setting:
     """Exits with status 2 and a message when something is not understood."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.aims", description=__doc__)
-    defaults = _QUICK if environment.get("QUICK") else {}
-
-    def add(name: str, kind: Callable[[str], object], default: str, meaning: str) -> None:
-        variable = name.upper().replace("-", "_")
-        text = environment.get(variable) or defaults.get(variable) or default
-        parser.add_argument(f"--{name}", type=kind, default=text, help=f"{meaning} (${variable}; {default})")
-
-    add("size", size, "1GiB", "of the file of a whole job, and of the trees that are scanned")
-    add("rounds", count, "5", "times that each thing is measured")
-    add("files", count, "2000", "small files")
-    add("file-size", size, "16KiB", "of each small file")
-    add("memory-size", size, "10GiB", "of the download from eight sources")
-    add("resume-size", size, "100GiB", "of the sparse partial download that is taken up")
-    add("only", _parts, ",".join(PARTS), "what to measure")
-    parser.add_argument("--folder", type=Path, help="where to work (memory, else --disk)")
-    disk = Path(tempfile.gettempdir())
-    parser.add_argument("--disk", type=Path, default=disk, help="a folder on a disk, for what is to be synced")
-    parser.add_argument("--output", type=Path, default=Path("bench-transfer.json"), help="bench-transfer.json")
-    return Setting(**vars(parser.parse_args(arguments)))
+    options = Options("tests.benchmarks.aims", __doc__, environment, _QUICK)
+    options.add("size", size, "1GiB", "of the file of a whole job, and of the trees that are scanned")
+    options.add("rounds", count, "5", "times that each thing is measured")
+    options.add("files", count, "2000", "small files")
+    options.add("file-size", size, "16KiB", "of each small file")
+    options.add("memory-size", size, "10GiB", "of the download from eight sources")
+    options.add("resume-size", size, "100GiB", "of the sparse partial download that is taken up")
+    options.add_parts("only", PARTS)
+    options.add_place("folder", None, "where to work (memory, else --disk)")
+    options.add_place("disk", Path(tempfile.gettempdir()), "a folder on a disk, for what is to be synced")
+    options.add_place("output", Path("bench-transfer.json"), "bench-transfer.json")
+    return Setting(**options.read(arguments))
 
 
 def setting_of_environment(arguments: Sequence[str]) -> Setting:
     return read_setting(arguments, os.environ)
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    chosen = tuple(text.split(","))
-    unknown = [part for part in chosen if part not in PARTS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
-    return chosen

@@ -12,8 +12,8 @@ from pathlib import Path
 from tests.support.processes import ROOT, environment
 
 from .. import machine, report
-from ..aims.rows import Row
 from ..aims.table import rows_document, rows_table
+from ..progress import said
 from .corpus import Corpus
 from .parts import PARTS, Work
 from .setting import Setting, setting_of_environment
@@ -25,30 +25,34 @@ def main() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     taken, load = datetime.now(UTC), machine.load()
-    rows: list[Row] = []
-    figures: dict[str, int] = {}
+    written = report.document(machine.describe(), setting.document(), f"{taken:%Y-%m-%dT%H:%M:%SZ}", load, ())
+
+    def write(work: Work) -> None:
+        """What there is so far: a run takes long, and may be ended by anything."""
+        rows = rows_document(work.outcome.rows)
+        setting.output.write_text(report.to_json({**written, "corpus": work.corpus.figures, "rows": rows}))
+
     # Short: a control socket's path is limited to 107 bytes.
     with tempfile.TemporaryDirectory(prefix="nbi", dir=setting.folder) as folder:
+        work = Work(setting, Path(folder), _corpus(setting, Path(folder)))
         try:
-            work = Work(setting, Path(folder), _corpus(setting, Path(folder)), _said)
-            figures = work.corpus.figures
             for name in setting.only:
-                rows += PARTS[name](work).rows
+                PARTS[name](work)
+                write(work)
         finally:
-            written = report.document(machine.describe(), setting.document(), f"{taken:%Y-%m-%dT%H:%M:%SZ}", load, ())
-            document = {**written, "corpus": figures, "rows": rows_document(rows)}
-            setting.output.write_text(report.to_json(document))
-    print("corpus: " + ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in figures.items()))
-    print("aims are those of 10 million holdings\n")
-    print(rows_table(rows))
-    print("machine: " + ", ".join(f"{name} {value}" for name, value in written["machine"].items()))
-    print(f"written: {setting.output}")
+            write(work)
+            figures = work.corpus.figures
+            print("corpus: " + ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in figures.items()))
+            print("aims are those of 10 million holdings\n")
+            print(rows_table(work.outcome.rows))
+            print("machine: " + ", ".join(f"{name} {value}" for name, value in written["machine"].items()))
+            print(f"written: {setting.output}")
     return 0
 
 
 def _corpus(setting: Setting, folder: Path) -> Corpus:
     """Made by a process of its own, whose memory is gone afterwards."""
-    _said(f"making up a community with {setting.holdings:,} holdings")
+    said(f"making up a community with {setting.holdings:,} holdings")
     place = folder / "corpus"
     place.mkdir()
     command = [
@@ -57,10 +61,6 @@ def _corpus(setting: Setting, folder: Path) -> Corpus:
     ]  # fmt: skip
     subprocess.run(command, check=True, cwd=ROOT, env=environment())
     return Corpus.read(place)
-
-
-def _said(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def write(folder: Path, holdings: int, newcomers: int) -> None:
             "contents": len(np.unique(made.contents[there])),
             "terms": len(made.words),
             "peers": len(members) + 1,
-            "largest_share": max(map(len, members)),
+            "largest_share": max(map(len, [*members, regular])),
         },
         "members": [asdict(share) for share in rows],
         "regular": asdict(one),

@@ -36,6 +36,7 @@ from napd.net.tls_factory import TLSStreamFactory, read_buffer
 from napd.wire import index as wire
 from tests.support.index_script import identity
 
+from ..progress import Progress
 from .corpus import EPOCH, Corpus, Share
 from .inside import mixture
 
@@ -131,10 +132,14 @@ async def log_in(peers: Sequence[Peer]) -> float:
     """Seconds until all are in."""
     began = perf_counter()
     left = iter(peers)
+    progress, done = Progress("logged in", len(peers)), 0
 
     async def one_after_another() -> None:
+        nonlocal done
         for peer in left:
             await peer.login()
+            done += 1
+            progress.at(done)
 
     await gatherResults([Deferred.fromCoroutine(one_after_another()) for _ in range(AT_ONCE)])
     return perf_counter() - began

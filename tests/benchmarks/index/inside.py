@@ -37,6 +37,7 @@ from napd.ops.events import Events
 from napd.wire import index as wire
 from tests.support.index_script import identity
 
+from ..progress import Progress, said
 from ..usage import resident_bytes
 from .corpus import EPOCH, Corpus, Share
 from .visitor import Visitor
@@ -84,6 +85,7 @@ class Inside:
         """
         began = perf_counter()
         waiting = deque(shares)
+        progress = Progress("holdings registered", sum(share.listings for share in waiting))
         done = 0
 
         async def one_after_another() -> None:
@@ -99,6 +101,7 @@ class Inside:
                         await task.deferLater(self._reactor, early_s)
                     message = wire.decode_from_peer(line)
                     done += len(message.add)
+                    progress.at(done)
                     open_steps.append(self._apply(online, message))
                 for step in open_steps:
                     await step
@@ -152,8 +155,10 @@ class Inside:
 async def by_class(visitor: Visitor, corpus: Corpus, rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each search; the classes take turns."""
     took: dict[str, list[float]] = {name: [] for name in corpus.queries}
+    progress = Progress("searches", rounds * sum(map(len, corpus.queries.values())))
     for _ in range(rounds):
         for name, asked in corpus.queries.items():
+            progress.at(sum(map(len, took.values())))
             for text, options in asked:
                 took[name].append(await visitor.search(text, options))
     return took
@@ -195,9 +200,11 @@ async def measure(reactor: Any, corpus: Corpus, database: Path, rounds: int, sec
     built_per_s = await index.register(corpus.everybody())
     visitor = index.visitor()
     await visitor.login()
+    said("searching, class by class, then a mixture")
     searches = await by_class(visitor, corpus, rounds)
     answers_per_s = await mixed(visitor, mixture(corpus), seconds)
     came, left = await index.visits()
+    said("newcomers register, then others while somebody searches")
     half = max(1, len(corpus.newcomers) // 2)
     registered_per_s = await index.register(corpus.newcomers[:half])
     registering = Deferred.fromCoroutine(index.register(corpus.newcomers[half:], rate))

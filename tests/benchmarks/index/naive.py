@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
+from ..progress import Progress
 from .corpus import Corpus
 
 #: The classes that it can be asked; it has no filters.
@@ -39,12 +40,14 @@ def naive(corpus: Corpus, folder: Path, most: int) -> Naive:
     database.execute("CREATE TABLE peer (user TEXT PRIMARY KEY, first INT, last INT)")
     began = perf_counter()
     holdings = 0
+    progress = Progress("rows of the naive way", most)
     for user, rows in _peers(corpus, most):
         database.execute("BEGIN")
         database.executemany("INSERT INTO file (name, folder, user, content) VALUES (?, ?, ?, ?)", rows)
         database.execute("INSERT INTO peer VALUES (?, ?, ?)", (user, holdings + 1, holdings + len(rows)))
         database.execute("COMMIT")
         holdings += len(rows)
+        progress.at(holdings)
     per_s = holdings / (perf_counter() - began)
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size = path.stat().st_size

@@ -12,11 +12,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import IO, Any, Self
 
-from attrs import define
+from attrs import define, field
 
 from tests.support.processes import ROOT, IndexProcess, Processes, environment
 
 from ..aims.rows import Outcome, at_least, at_most
+from ..progress import said
 from ..usage import cpu_s
 from . import uhub as hub
 from .corpus import Corpus
@@ -30,12 +31,15 @@ _SETTINGS = "searches_per_s = 10000\nlistings_per_user = 10000000\nconnections =
 
 @define
 class Work:
-    """What the parts hand on. :ivar database: what `inside` has built, for `daemon`."""
+    """What the parts work with, and hand on.
+
+    :ivar outcome: of all parts so far. :ivar database: what `inside` has built, for `daemon`.
+    """
 
     setting: Setting
     folder: Path
     corpus: Corpus
-    said: Callable[[str], None]
+    outcome: Outcome = field(factory=Outcome)
 
     @property
     def database(self) -> Path:
@@ -90,10 +94,10 @@ class Crowd:
         return stream
 
 
-def inside(work: Work) -> Outcome:
+def inside(work: Work) -> None:
     """Everything registers, searches, comes and goes in one process, with the store on a disk."""
-    outcome, setting, corpus = Outcome(), work.setting, work.corpus
-    work.said(f"registering {corpus.figures['holdings']:,} holdings, and searching")
+    outcome, setting, corpus = work.outcome, work.setting, work.corpus
+    said(f"registering {corpus.figures['holdings']:,} holdings, and searching")
     command = [
         sys.executable, "-m", "tests.benchmarks.index.inside", str(corpus.folder), str(work.database),
         str(setting.rounds), str(setting.seconds), str(setting.rate),
@@ -119,12 +123,11 @@ def inside(work: Work) -> Outcome:
         row = outcome.row(f"{name}, {files:,} files", "µs", at_most(50))
         for one in took:
             row.add(one)
-    return outcome
 
 
-def daemon(work: Work) -> Outcome:
+def daemon(work: Work) -> None:
     """A real index on the same database: its start, its memory, everybody's login, searches through TLS."""
-    outcome, corpus = Outcome(), work.corpus
+    outcome, corpus = work.outcome, work.corpus
     processes = Processes(work.folder / "daemons")
     index = _index(processes, "index")
     index.state.mkdir(mode=0o700, parents=True)
@@ -134,13 +137,13 @@ def daemon(work: Work) -> Outcome:
         shutil.move(file, index.state / file.name)
     disk.add(sum(file.stat().st_size for file in index.state.iterdir()) / holdings)
     try:
-        work.said("starting a real index, twice")
+        said("starting a real index, twice")
         # The first one has nothing but the database.
         outcome.row("start to searching, from the database alone", "s").add(_started_s(index))
         index.terminate()
         outcome.row("restart to searching", "s", at_most(5)).add(_started_s(index))
         with Crowd(work, index, corpus.folder) as crowd:
-            work.said("everybody logs in, and 50 search through TLS")
+            said("everybody logs in, and 50 search through TLS")
             came = crowd.hear()
             outcome.row("logins with unchanged catalogues", "/s").add(came["peers"] / came["took_s"])
             answered = crowd.search()
@@ -151,17 +154,16 @@ def daemon(work: Work) -> Outcome:
             crowd.leave()
     finally:
         processes.stop()
-    return outcome
 
 
-def idle(work: Work) -> Outcome:
+def idle(work: Work) -> None:
     """Peers with nothing to offer, at an index of their own."""
-    outcome = Outcome()
+    outcome = work.outcome
     processes = Processes(work.folder / "idle")
     index = _index(processes, "index")
     try:
         index.start()
-        work.said(f"{work.setting.peers:,} idle peers log in")
+        said(f"{work.setting.peers:,} idle peers log in")
         before, used = index.resident_bytes(), cpu_s(index.process.pid)
         with Crowd(work, index, None) as crowd:
             came = crowd.hear()
@@ -174,13 +176,12 @@ def idle(work: Work) -> Outcome:
             crowd.leave()
     finally:
         processes.stop()
-    return outcome
 
 
-def the_naive_way(work: Work) -> Outcome:
-    outcome = Outcome()
+def the_naive_way(work: Work) -> None:
+    outcome = work.outcome
     most = min(work.setting.naive, work.corpus.figures["holdings"])
-    work.said(f"the naive way with {most:,} holdings")
+    said(f"the naive way with {most:,} holdings")
     found = naive(work.corpus, work.folder, most)
     named = f"naive (FTS5, {found.holdings:,} holdings)"
     for name, took in found.took_ms.items():
@@ -188,26 +189,24 @@ def the_naive_way(work: Work) -> Outcome:
     outcome.row(f"{named}, registration", "holdings/s").add(found.per_s)
     outcome.row(f"{named}, disk, a holding", "bytes").add(found.bytes_per_holding)
     outcome.row(f"{named}, disconnect, {work.corpus.regular.listings:,} files", "ms").add(found.left_ms)
-    return outcome
 
 
-def broadcast(work: Work) -> Outcome:
-    outcome, clients = Outcome(), work.setting.clients
+def broadcast(work: Work) -> None:
+    outcome, clients = work.outcome, work.setting.clients
     cpu = outcome.row(f"uhub, {clients:,} clients: CPU of the hub for a search", "ms")
     reached = outcome.row(f"uhub, {clients:,} clients: until the last one has it", "ms")
     cpu.skipped = reached.skipped = hub.missing()
     if cpu.skipped is None:
-        work.said(f"uhub with {clients:,} clients")
+        said(f"uhub with {clients:,} clients")
         folder = work.folder / "uhub"
         folder.mkdir()
         found = hub.uhub(folder, clients)
         cpu.add(found.cpu_ms)
         for one in found.reached_ms:
             reached.add(one)
-    return outcome
 
 
-PARTS: dict[str, Callable[[Work], Outcome]] = {
+PARTS: dict[str, Callable[[Work], None]] = {
     "inside": inside,
     "daemon": daemon,
     "idle": idle,

@@ -18,6 +18,7 @@ from time import perf_counter, sleep
 from attrs import frozen
 
 from ..baselines.ports import free_port
+from ..progress import Progress
 from ..usage import cpu_s
 
 SEARCHES = 60
@@ -58,7 +59,9 @@ def uhub(folder: Path, clients: int) -> Hub:
     )
     try:
         inside: list[_Client] = []
+        progress = Progress("clients of the hub", clients)
         for number in range(clients):
+            progress.at(number)
             inside.append(_enter(port, number))
             # Each newcomer is told to all who are there, and the hub drops who does not read.
             if number % 50 == 0:
