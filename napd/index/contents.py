@@ -1,57 +1,56 @@
-"""Contents by number and by id: 32 bytes for the id and some 8 to find it by, instead of two objects each."""
+"""Contents by number and by id. In memory: a hash and the first digits of each; the rest only until a file has it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..model import ContentId
+from .arena import Arena, Stretch
 from .columns import Column, Ids
+from .lookup import Hashes, Lookup
 
 ID_BYTES = 32
-#: Tables that grow each for itself, so that no growth takes more than some milliseconds at some millions of contents.
-_TABLES = 64
-_FIRST = 64
+#: Ids of a snapshot that are hashed at once.
+_AT_ONCE = 8_192
 _MASK64 = (1 << 64) - 1
-#: In a slot of a table: a content was here, others may come after it.
-_GONE = 0xFFFFFFFF
-
-_Hashes = NDArray[np.uint64]
+#: Peers choose the ids: these have to be secret, as Python's hashes of texts are in each process.
+_MULTIPLIERS = tuple(hash(f"content {word}") & _MASK64 | 1 for word in range(ID_BYTES // 8))
 
 
 class ContentIds:
-    """Hash tables of numbers. Their multipliers are secret: peers choose the ids."""
+    """Numbers in use are given to `of`, or added."""
 
     def __init__(self) -> None:
-        # Python's hashes of texts are another secret in each process.
-        self._multipliers = [hash(f"content {word}") & _MASK64 | 1 for word in range(ID_BYTES // 8)]
-        self._bytes: Column[np.uint8] = Column(np.uint8)
-        self._tables = [_Table(np.zeros(0, np.uint32), np.zeros(0, np.uint64)) for _ in range(_TABLES)]
+        self._arena = Arena()
+        #: Those that came, or came back, where nothing can be changed any more in the arena.
+        self._late: dict[int, bytes] = {}
+        #: By number, of those in use: `hash_of` the id.
+        self.hashes = Column(np.uint32)
+        #: By number: the first 8 digits of the id.
+        self.beginnings = Column(np.uint32)
+        self._lookup = Lookup(self._hashes_of, np.zeros(0, np.uint32))
 
     @classmethod
-    def of(cls, raw: NDArray[np.uint8], numbers: Ids) -> ContentIds:
-        """:param raw: ids by number, of which `numbers` are in use."""
+    def of(cls, base: Stretch | bytearray, numbers: Ids) -> ContentIds:
+        """:param base: ids by number, of which `numbers` are in use."""
         ids = cls()
-        ids._bytes.put(raw.reshape(-1))
-        hashes = ids._hashes(numbers)
-        table_of = (hashes % np.uint64(_TABLES)).astype(np.uint8)
-        order = np.argsort(table_of, kind="stable")
-        ends = np.cumsum(np.bincount(table_of, minlength=_TABLES))[:-1]
-        parts = zip(np.split(numbers[order], ends), np.split(hashes[order], ends), strict=True)
-        ids._tables = [_Table(*part) for part in parts]
+        ids._arena = Arena.of(base)
+        count = len(base) // ID_BYTES
+        ids.reach(count)
+        for at in range(0, count, _AT_ONCE):
+            end = min(at + _AT_ONCE, count)
+            some = ids._arena.read(at * ID_BYTES, (end - at) * ID_BYTES)
+            ids.hashes.all[at:end], ids.beginnings.all[at:end] = _hashes_of(some), _beginnings_of(some)
+        ids._lookup = Lookup(ids._hashes_of, numbers)
         return ids
-
-    @property
-    def raw(self) -> NDArray[np.uint8]:
-        """Ids by number, not to be kept."""
-        raw: NDArray[np.uint8] = self._bytes.all[: len(self._bytes.all) // ID_BYTES * ID_BYTES].reshape(-1, ID_BYTES)
-        return raw
 
     def reach(self, number: int) -> None:
         """Have room for this number."""
-        self._bytes.reach((number + 1) * ID_BYTES - 1)
+        self.hashes.reach(number)
+        self.beginnings.reach(number)
 
     def add(self, number: int, content: str) -> None:
         """Neither number nor id may be there yet."""
@@ -62,114 +61,78 @@ class ContentIds:
         if not numbers:
             return
         self.reach(max(numbers))
-        places: Ids = np.array(numbers, np.uint32)
-        self.raw[places] = np.frombuffer(bytes.fromhex("".join(contents)), np.uint8).reshape(-1, ID_BYTES)
-        for number, hashed in zip(numbers, self._hashes(places).tolist(), strict=True):
-            table = self._tables[hashed % _TABLES]
-            if table.is_full():
-                there = table.numbers()
-                table = self._tables[hashed % _TABLES] = _Table(there, self._hashes(there))
-            table.add(number, hashed)
+        ids = bytes.fromhex("".join(contents))
+        hashes = _hashes_of(ids)
+        places = np.array(numbers, np.uint32)
+        self.hashes.all[places], self.beginnings.all[places] = hashes, _beginnings_of(ids)
+        for place, (number, hashed) in enumerate(zip(numbers, hashes.tolist(), strict=True)):
+            self._put(number, ids[place * ID_BYTES : (place + 1) * ID_BYTES])
+            self._lookup.add(number, hashed)
 
     def remove(self, number: int) -> None:
-        hashed = self._hash(self._raw(number))
-        self._tables[hashed % _TABLES].remove(number, hashed)
-        self._bytes.one[number * ID_BYTES : (number + 1) * ID_BYTES] = bytes(ID_BYTES)
+        self._lookup.remove(number, self.hashes.one[number])
+        self._late.pop(number, None)
 
     def id_of(self, number: int) -> ContentId:
-        return ContentId(self._bytes.one[number * ID_BYTES : (number + 1) * ID_BYTES].hex())
-
-    def beginnings(self, numbers: Ids) -> NDArray[np.uint64]:
-        """The first 8 bytes of each id, as numbers that are in the same order."""
-        return self.raw.view(">u8")[:, 0][numbers].astype(np.uint64)
+        return ContentId(self._id_of(number).hex())
 
     def number_of(self, content: str) -> int | None:
-        raw = bytes.fromhex(content)
-        hashed = self._hash(raw)
-        for number in self._tables[hashed % _TABLES].candidates(hashed):
-            if self._raw(number) == raw:
+        hashed, raw = hash_of(content), bytes.fromhex(content)
+        for number in self._lookup.candidates(hashed):
+            if self.hashes.one[number] == hashed and self._id_of(number) == raw:
                 return number
         return None
 
-    def __len__(self) -> int:
-        return sum(map(len, self._tables))
+    def fix(self) -> int:
+        """All ids are written to a file now, by `piece`: one more than the highest number."""
+        self._arena.fix()
+        return len(self._arena) // ID_BYTES
 
-    def _raw(self, number: int) -> bytes:
-        return bytes(self._bytes.one[number * ID_BYTES : (number + 1) * ID_BYTES])
+    def piece(self, first: int, end: int) -> bytes:
+        """The ids of these numbers, of those that were there when it was fixed; zeros for the rest."""
+        ids = bytearray(self._arena.read(first * ID_BYTES, (end - first) * ID_BYTES))
+        for number, late in self._late.items():
+            if first <= number < end:
+                ids[(number - first) * ID_BYTES : (number - first + 1) * ID_BYTES] = late
+        return bytes(ids)
 
-    def _hash(self, raw: bytes) -> int:
-        total = 0
-        for at, multiplier in enumerate(self._multipliers):
-            total += int.from_bytes(raw[at * 8 : at * 8 + 8], "little") * multiplier
-        return (total & _MASK64) >> 24
-
-    def _hashes(self, numbers: Ids) -> _Hashes:
-        """`_hash` of many."""
-        words = self.raw.view("<u8")[numbers].astype(np.uint64)
-        totals: _Hashes = (words * np.array(self._multipliers, np.uint64)).sum(axis=1, dtype=np.uint64)
-        return totals >> np.uint64(24)
-
-
-class _Table:
-    """Open addressing: a number is in the first free slot from the one that its hash says."""
-
-    __slots__ = ("_gone", "_mask", "_slots", "_taken")
-
-    def __init__(self, numbers: Ids, hashes: _Hashes) -> None:
-        """At most two thirds full with these: all of them go on to the next slot until it is free."""
-        slots: Ids = np.zeros(max(_FIRST, 1 << (len(numbers) * 3 // 2).bit_length()), np.uint32)
-        self._taken, self._gone, self._mask = len(numbers), 0, len(slots) - 1
-        mask, places = np.uint64(self._mask), _first(hashes) & np.uint64(self._mask)
-        while len(numbers):
-            free = slots[places] == 0
-            slots[places[free]] = numbers[free]
-            left = slots[places] != numbers
-            numbers, places = numbers[left], (places[left] + np.uint64(1)) & mask
-        self._slots = memoryview(slots)  # type: ignore[arg-type]
-
-    def is_full(self) -> bool:
-        return (self._taken + 1) * 4 > (self._mask + 1) * 3
-
-    def numbers(self) -> Ids:
-        slots: Ids = np.frombuffer(self._slots, np.uint32)
-        numbers: Ids = slots[(slots != 0) & (slots != _GONE)]
-        return numbers
-
-    def add(self, number: int, hashed: int) -> None:
-        slots, place = self._slots, hashed // _TABLES & self._mask
-        while slots[place]:
-            place = (place + 1) & self._mask
-        slots[place] = number
-        self._taken += 1
-
-    def remove(self, number: int, hashed: int) -> None:
-        """It is there."""
-        for place in self._places(hashed):
-            if self._slots[place] == number:
-                self._slots[place] = _GONE
-                self._gone += 1
-                return
-
-    def candidates(self, hashed: int) -> Iterator[int]:
-        """Numbers that may have this hash."""
-        for place in self._places(hashed):
-            number = self._slots[place]
-            if number == 0:
-                return
-            if number != _GONE:
-                yield number
+    def rest_on(self, base: Stretch) -> None:
+        """The file is written."""
+        self._arena.rest_on(base)
 
     def __len__(self) -> int:
-        return self._taken - self._gone
+        return len(self._lookup)
 
-    def _places(self, hashed: int) -> Iterator[int]:
-        """Where to look: there is always an empty slot to end at."""
-        place = hashed // _TABLES & self._mask
-        while True:
-            yield place
-            place = (place + 1) & self._mask
+    def _put(self, number: int, raw: bytes) -> None:
+        if number * ID_BYTES < self._arena.fixed:
+            self._late[number] = raw
+        else:
+            self._arena.write(number * ID_BYTES, raw)
+
+    def _id_of(self, number: int) -> bytes:
+        late = self._late.get(number)
+        return self._arena.read(number * ID_BYTES, ID_BYTES) if late is None else late
+
+    def _hashes_of(self, numbers: Ids) -> Hashes:
+        return self.hashes.all[numbers].astype(np.uint64)
 
 
-def _first(hashes: _Hashes) -> _Hashes:
-    places: _Hashes = hashes // np.uint64(_TABLES)
-    return places
+def hash_of(content: str) -> int:
+    """32 bits."""
+    raw, total = bytes.fromhex(content), 0
+    for at, multiplier in enumerate(_MULTIPLIERS):
+        total += int.from_bytes(raw[at * 8 : at * 8 + 8], "little") * multiplier
+    return (total & _MASK64) >> 32
+
+
+def _hashes_of(ids: bytes) -> NDArray[np.uint32]:
+    """`hash_of` many, one after the other."""
+    words = np.frombuffer(ids, "<u8").astype(np.uint64).reshape(-1, ID_BYTES // 8)
+    totals = (words * np.array(_MULTIPLIERS, np.uint64)).sum(axis=1, dtype=np.uint64)
+    hashes: NDArray[np.uint32] = (totals >> np.uint64(32)).astype(np.uint32)
+    return hashes
+
+
+def _beginnings_of(ids: bytes) -> NDArray[np.uint32]:
+    beginnings: NDArray[np.uint32] = np.frombuffer(ids, ">u4")[:: ID_BYTES // 4].astype(np.uint32)
+    return beginnings

@@ -32,8 +32,7 @@ MAX_WEIGHED = 200_000
 #: Items that are weighed together if there are as many: of the best-held bands, then of those below.
 GROUP = 2_048
 #: The first digits of content ids put equal ones in order before they are looked at.
-_DIGITS = 15
-_PREFIX_SHIFT = 64 - 4 * _DIGITS
+_DIGITS = 8
 
 #: What a candidate's place begins with at best, the first digits of its content id, the item, the content.
 _Candidate = tuple[int | float | str, int, int, int]
@@ -206,7 +205,7 @@ class Ranking:
         return items[(sizes >= asked.min_size) & (sizes <= asked.max_size)]
 
     def _prefixes(self, contents: Ids) -> Figures:
-        return (self._table.ids.beginnings(contents) >> np.uint64(_PREFIX_SHIFT)).astype(np.int64)
+        return self._table.ids.beginnings.all[contents].astype(np.int64)
 
 
 @define

@@ -17,6 +17,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
+from .arena import Arena, Stretch
 from .columns import Column, Ids, distinct, ids_in
 from .contents import ID_BYTES, ContentIds
 from .filters import Filters
@@ -33,7 +34,13 @@ _AUDIENCES = 5_000
 #: Of the bytes of the texts, how many may be of items that are gone before they are left out: one in so many.
 _WASTE = 4
 
+#: Parts that stay in the file and are read from there where somebody looks: a third of all that the index would have in
+#: memory, for a tenth more time in a search. With none of them everything is in memory.
+LEFT = ("names", "ids")
+
 _Parts = Mapping[str, Sequence[bytearray]]
+_Left = Mapping[str, Stretch]
+_NONE_LEFT: _Left = {}
 
 
 @frozen
@@ -50,13 +57,11 @@ def parts_of(table: ItemTable, postings: Postings, filters: Filters) -> Iterator
     table.forgotten.clear()
     items = table.highest + 1
     yield _column("content", table.content, items)
-    contents = table.highest_content + 1
     for name, column in (("size", table.size), ("folder", table.folder), ("words", table.words)):
         yield _column(name, column, items)
     yield from _texts("names", table.texts, items)
     yield from _texts("folders", table.folders.texts, table.folders.highest + 1)
-    table.ids.reach(contents - 1)
-    yield _array("ids", lambda at, to: table.ids.raw[at:to].tobytes(), contents, ID_BYTES)
+    yield _array("ids", table.ids.piece, table.ids.fix(), ID_BYTES)
     restricted = ids_in(table.restricted).tolist()
     for at in range(0, len(restricted), _AUDIENCES):
         some = {item: table.audiences[item] for item in restricted[at : at + _AUDIENCES] if item in table.audiences}
@@ -66,12 +71,18 @@ def parts_of(table: ItemTable, postings: Postings, filters: Filters) -> Iterator
     yield _whole("forgotten", ids_in(table.forgotten).tobytes())
 
 
-def restored(parts: _Parts) -> Restored:
-    """:raises SnapshotRefused: there is something else in it than there should be."""
+def restored(parts: _Parts, left: _Left = _NONE_LEFT) -> Restored:
+    """:param left: parts that stay in the file, of those in `LEFT`.
+    :raises SnapshotRefused: there is something else in it than there should be.
+    """
     try:
-        return Restored(_table(parts), Postings.of(parts.get("postings", ())), Filters.of(parts.get("filters", ())))
+        return Restored(
+            _table(parts, left), Postings.of(parts.get("postings", ())), Filters.of(parts.get("filters", ()))
+        )
     except (KeyError, ValueError, IndexError, msgspec.MsgspecError) as error:
         raise SnapshotRefused(f"the snapshot has other parts than this version writes: {error!r}") from error
+    except OSError as error:
+        raise SnapshotRefused(f"the snapshot cannot be read: {error}") from error
 
 
 # --- Writing -------------------------------------------------------------------------------------
@@ -96,33 +107,35 @@ def _texts(name: str, texts: Texts, count: int) -> Iterator[Part]:
     """Places first: a text that has one by then stays where it is, or is forgotten."""
     yield _column(f"{name}-places", texts.places, count)
     yield _column(f"{name}-lengths", texts.lengths, count)
-    yield _array(name, lambda at, to: bytes(texts.arena[at:to]), len(texts.arena), 1)
+    texts.fix()
+    yield _array(name, lambda at, to: texts.arena.read(at, to - at), len(texts.arena), 1)
 
 
 # --- Reading -------------------------------------------------------------------------------------
 
 
-def _table(parts: _Parts) -> ItemTable:
+def _table(parts: _Parts, left: _Left) -> ItemTable:
     table = ItemTable()
     content: Ids = _numbers(parts, "content", np.uint32)
     forgotten: Ids = _numbers(parts, "forgotten", np.uint32)
     content[forgotten[forgotten < len(content)]] = 0
     items = np.flatnonzero(content).astype(np.uint32)
     folder: Ids = _numbers(parts, "folder", np.uint32)
-    raw = np.frombuffer(_one(parts, "ids"), np.uint8).reshape(-1, ID_BYTES)
+    ids = left["ids"] if "ids" in left else _one(parts, "ids")
+    contents = len(ids) // ID_BYTES
     table.content.put(content)
     table.size.put(_numbers(parts, "size", np.uint64))
     table.folder.put(folder)
     table.words.put(_numbers(parts, "words", np.uint8))
-    table.texts = _restored_texts(parts, "names", items)
+    table.texts = _restored_texts(parts, "names", items, left)
     table.folders = _restored_folders(parts, folder[items])
-    _link(table, items, len(content), len(raw))
-    table.ids = ContentIds.of(raw, distinct(content[items]))
+    _link(table, items, len(content), contents)
+    table.ids = ContentIds.of(ids, distinct(content[items]))
     for data in parts.get("audiences", ()):
         some = msgspec.msgpack.decode(data, type=dict[int, tuple[str, ...]])
         table.audiences |= {item: audience for item, audience in some.items() if table.knows(item)}
     table.restricted = BitMap(table.audiences)
-    table.highest, table.highest_content = len(content) - 1, len(raw) - 1
+    table.highest, table.highest_content = len(content) - 1, max(0, contents - 1)
     table.count(len(items))
     return table
 
@@ -144,7 +157,7 @@ def _link(table: ItemTable, items: Ids, places: int, contents: int) -> None:
     table.first.put(first)
 
 
-def _restored_texts(parts: _Parts, name: str, used: Ids) -> Texts:
+def _restored_texts(parts: _Parts, name: str, used: Ids, left: _Left = _NONE_LEFT) -> Texts:
     places: Ids = _numbers(parts, f"{name}-places", np.uint32)
     lengths: NDArray[np.uint16] = _numbers(parts, f"{name}-lengths", np.uint16)
     unused = np.ones(len(lengths), np.bool_)
@@ -154,7 +167,7 @@ def _restored_texts(parts: _Parts, name: str, used: Ids) -> Texts:
     texts = Texts()
     texts.places.put(places)
     texts.lengths.put(lengths)
-    texts.arena = _one(parts, name)
+    texts.arena = Arena.of(left[name] if name in left else _one(parts, name))
     if len(texts.arena) - int(lengths.sum()) > len(texts.arena) // _WASTE:
         texts.pack(used.tolist())
     return texts

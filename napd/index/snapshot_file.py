@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from struct import Struct
 from typing import BinaryIO
@@ -23,6 +23,7 @@ from blake3 import blake3
 
 from ..durable import sync_entry
 from ..errors import NapError
+from .arena import Stretch
 
 #: Parts that a file may have.
 MAX_PARTS = 1_000_000
@@ -31,6 +32,8 @@ _BEGIN = f"napd index snapshot 2 {sys.byteorder}\n".encode()
 _HEAD = Struct("=16sQ")
 _END = "end"
 _HASH_BYTES = 32
+#: Bytes read at once of a part that is only looked at.
+_AT_ONCE = 1 << 20
 
 
 class SnapshotRefused(NapError):
@@ -57,12 +60,15 @@ class SnapshotWriter:
         self._path = path
         self._new = path.with_name(path.name + ".new")
         self._hasher = blake3()
+        #: Of each part, of the last one of a name: where its bytes begin, and how many.
+        self._places: dict[str, tuple[int, int]] = {}
         self._file = open(self._new, "wb")  # noqa: SIM115 - closed by `finish` or `abandon`
         self.add(_BEGIN)
 
     def begin(self, name: str, length: int) -> None:
         """`add` follows, with so many bytes in all."""
         self.add(_HEAD.pack(name.encode("ascii"), length))
+        self._places[name] = self._file.tell(), length
 
     def add(self, data: bytes) -> None:
         self._hasher.update(data)
@@ -80,6 +86,13 @@ class SnapshotWriter:
         sync_entry(str(self._path))
         return size
 
+    def stretch(self, name: str) -> Stretch:
+        """A part of the snapshot that `finish` has made.
+
+        :raises OSError: it cannot be opened.
+        """
+        return Stretch(self._path, *self._places[name])
+
     def abandon(self) -> None:
         """Leave nothing of it."""
         try:
@@ -93,22 +106,35 @@ def read_parts(path: Path) -> dict[str, list[bytearray]]:
 
     :raises SnapshotRefused: it is not there, of another version or machine, or damaged.
     """
+    parts, _ = open_parts(path)
+    return parts
+
+
+def open_parts(path: Path, leave: Collection[str] = ()) -> tuple[dict[str, list[bytearray]], dict[str, Stretch]]:
+    """All parts by name, and those of these names where they are in the file.
+
+    :raises SnapshotRefused: as by `read_parts`.
+    """
     try:
         with open(path, "rb") as file:
-            return _read_parts(file, os.fstat(file.fileno()).st_size)
+            parts, places = _read_parts(file, os.fstat(file.fileno()).st_size, leave)
+        return parts, {name: Stretch(path, *place) for name, place in places.items()}
     except FileNotFoundError:
         raise SnapshotRefused("there is no snapshot") from None
     except OSError as error:
         raise SnapshotRefused(f"{path.name} cannot be read: {error.strerror}") from error
 
 
-def _read_parts(file: BinaryIO, size: int) -> dict[str, list[bytearray]]:
+def _read_parts(
+    file: BinaryIO, size: int, leave: Collection[str]
+) -> tuple[dict[str, list[bytearray]], dict[str, tuple[int, int]]]:
     hasher = blake3()
     begin = file.read(len(_BEGIN))
     if begin != _BEGIN:
         raise SnapshotRefused("the snapshot is of another version, or of another kind of machine")
     hasher.update(begin)
     parts: dict[str, list[bytearray]] = {}
+    left: dict[str, tuple[int, int]] = {}
     for _ in range(MAX_PARTS):
         head = file.read(_HEAD.size)
         if len(head) < _HEAD.size:
@@ -117,13 +143,18 @@ def _read_parts(file: BinaryIO, size: int) -> dict[str, list[bytearray]]:
         raw_name, length = _HEAD.unpack(head)
         if length > size - file.tell():
             break
+        name = raw_name.rstrip(b"\0").decode("ascii", "replace")
+        if name in leave:
+            left[name] = file.tell(), length
+            for at in range(0, length, _AT_ONCE):
+                hasher.update(file.read(min(_AT_ONCE, length - at)))
+            continue
         data = bytearray(length)
         file.readinto(data)  # type: ignore[attr-defined]
-        name = raw_name.rstrip(b"\0").decode("ascii", "replace")
         if name == _END:
             if data != hasher.digest() or file.tell() != size:
                 break
-            return parts
+            return parts, left
         hasher.update(data)
         parts.setdefault(name, []).append(data)
     raise SnapshotRefused("the snapshot is damaged: it is cut off, or bytes of it have changed")

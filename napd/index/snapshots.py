@@ -6,9 +6,10 @@ so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from attrs import frozen
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -16,10 +17,11 @@ from twisted.internet.task import deferLater
 
 from ..ops.events import Events
 from ..ops.threads import Pool
+from .arena import Stretch
 from .catalogues import Catalogues
 from .engine import MemoryEngine
-from .snapshot import Restored, restored
-from .snapshot_file import Part, SnapshotRefused, SnapshotWriter, read_parts
+from .snapshot import LEFT, Restored, restored
+from .snapshot_file import Part, SnapshotRefused, SnapshotWriter, open_parts
 from .store.interface import IndexStore
 from .table import ItemTable
 
@@ -33,6 +35,14 @@ LAST_S = 60.0
 COMPARED = 64
 
 
+@frozen
+class Written:
+    """A snapshot of so many bytes. `left`: its parts of the names in `LEFT`."""
+
+    size: int
+    left: Mapping[str, Stretch]
+
+
 class SnapshotFile:
     """:param worker: a thread that nothing else waits for; stopped by `stop`."""
 
@@ -42,10 +52,10 @@ class SnapshotFile:
 
     def read(self) -> Deferred[Restored]:
         """:raises SnapshotRefused: there is none that can be used."""
-        return self._worker.run(lambda: restored(read_parts(self._path)))
+        return self._worker.run(lambda: restored(*open_parts(self._path, LEFT)))
 
-    async def write(self, parts: Iterator[Part]) -> int:
-        """How many bytes it has. Between two chunks of a part the reactor does other work.
+    async def write(self, parts: Iterator[Part]) -> Written:
+        """Between two chunks of a part the reactor does other work.
 
         :raises OSError: it could not be written; the one before is still there.
         """
@@ -58,10 +68,11 @@ class SnapshotFile:
                     await self._worker.run(writer.add, chunk)
             size = await self._worker.run(writer.finish)
             done = True
+            left = await self._worker.run(lambda: {name: writer.stretch(name) for name in LEFT})
         finally:
             if not done:
                 self._worker.run(writer.abandon).addErrback(lambda _: None)
-        return size
+        return Written(size, left)
 
     def remove(self) -> Deferred[None]:
         return self._worker.run(lambda: self._path.unlink(missing_ok=True))
@@ -135,13 +146,14 @@ class Snapshots:
     async def write(self) -> None:
         began, changes = self._clock.seconds(), self._table.changes
         try:
-            size = await self._file.write(self._engine.parts())
+            written = await self._file.write(self._engine.parts())
         except OSError as error:
             self._events.emit("index.snapshot_failed", error=str(error))
             return
+        self._table.rest_on(written.left)
         self._changes_then = changes
         took_s = round(self._clock.seconds() - began, 3)
-        self._events.emit("index.snapshot_written", items=len(self._table), bytes=size, took_s=took_s)
+        self._events.emit("index.snapshot_written", items=len(self._table), bytes=written.size, took_s=took_s)
 
     def _changed(self) -> int:
         return self._table.changes - self._changes_then

@@ -1,7 +1,7 @@
 """The items that this process knows, in memory: what the store has, as far as somebody online has offered it.
 
-An item is a number and some 70 bytes in all: its figures are in columns, its texts in one piece of memory. A `Row` is
-made when somebody looks.
+An item is a number and some 30 bytes in all: its figures are in columns. Its name is in one piece of memory with all
+others, and from the next snapshot on only in that file. A `Row` is made when somebody looks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pyroaring import BitMap
 
 from ..model import EVERYONE, ContentId
 from ..wire.catalogue import Entry, Media
+from .arena import Stretch
 from .columns import Column, Ids
 from .contents import ContentIds
 from .folders import Folders
@@ -91,6 +92,13 @@ class ItemTable:
     def become(self, other: ItemTable) -> None:
         """Take over all that another one knows, which is not used any more. This one knows nothing."""
         vars(self).update(vars(other))
+
+    def rest_on(self, parts: Mapping[str, Stretch]) -> None:
+        """A snapshot is written: what it has of these parts, `names` and `ids`, need not be in memory."""
+        if "names" in parts:
+            self.texts.rest_on(parts["names"])
+        if "ids" in parts:
+            self.ids.rest_on(parts["ids"])
 
     def count(self, items: int) -> None:
         """As many more or less, put in or taken out by the columns."""
@@ -231,12 +239,12 @@ class ItemTable:
 
     def said(self, item: int) -> tuple[bytes, bytes]:
         """Name and media of a known item, for comparison: `media_of` tells what the second means."""
-        name, _, media = bytes(self.texts.get(item)).partition(_MEDIA_FOLLOWS)
+        name, _, media = self.texts.get(item).partition(_MEDIA_FOLLOWS)
         return name, media
 
     def folder_of(self, item: int) -> bytes:
         """The folder of a known item, in UTF-8."""
-        return bytes(self.folders.texts.get(self.folder.one[item]))
+        return self.folders.texts.get(self.folder.one[item])
 
     def get(self, item: int) -> Row | None:
         return self.row(item) if self.knows(item) else None
@@ -317,12 +325,12 @@ def _text_of(name: str, media: Media) -> bytes:
     return name.encode() + _MEDIA_FOLLOWS + _MEDIA.pack(*(-1 if figure is None else figure for figure in figures))
 
 
-def _name_and_media(text: bytearray) -> tuple[str, Media | None]:
+def _name_and_media(text: bytes) -> tuple[str, Media | None]:
     """A name has no NUL in it."""
     name, _, media = text.partition(_MEDIA_FOLLOWS)
     return name.decode(), media_of(media)
 
 
-def media_of(text: bytes | bytearray) -> Media | None:
+def media_of(text: bytes) -> Media | None:
     """What is after a name's NUL."""
     return Media(*(None if figure < 0 else figure for figure in _MEDIA.unpack(text))) if text else None

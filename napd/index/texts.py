@@ -1,4 +1,4 @@
-"""Many short texts by number, in one piece of memory instead of an object each."""
+"""Many short texts by number, in one piece of memory or of a file instead of an object each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from .arena import Arena, Stretch
 from .columns import Column
 
 #: Places are counted in so many bytes, so that 32 bits reach 16 GiB.
@@ -13,10 +14,13 @@ _UNIT = 4
 
 
 class Texts:
-    """Bytes by number, at most 65,535 each. Room that becomes free is used again by texts that are as long."""
+    """Bytes by number, at most 65,535 each.
+
+    Room that becomes free is used again by texts that are as long, as long as it is not in a file.
+    """
 
     def __init__(self) -> None:
-        self.arena = bytearray()
+        self.arena = Arena()
         self.places = Column(np.uint32)
         self.lengths = Column(np.uint16)
         #: Length in units → places of so many units that are free.
@@ -30,27 +34,34 @@ class Texts:
         free = self._free.get(units)
         if free:
             start = free.pop() * _UNIT
-            self.arena[start : start + len(text)] = text
+            self.arena.write(start, text)
         else:
-            start = len(self.arena)
-            self.arena += text.ljust(units * _UNIT, b"\0")
+            start = self.arena.append(text.ljust(units * _UNIT, b"\0"))
         self.places.one[number] = start // _UNIT
         self.lengths.one[number] = len(text)
 
-    def get(self, number: int) -> bytearray:
-        start = self.places.one[number] * _UNIT
-        return self.arena[start : start + self.lengths.one[number]]
+    def get(self, number: int) -> bytes:
+        return self.arena.read(self.places.one[number] * _UNIT, self.lengths.one[number])
 
     def drop(self, number: int) -> None:
-        units = -(-self.lengths.one[number] // _UNIT)
-        if units:
-            self._free.setdefault(units, []).append(self.places.one[number])
+        units, place = -(-self.lengths.one[number] // _UNIT), self.places.one[number]
+        if units and place * _UNIT >= self.arena.fixed:
+            self._free.setdefault(units, []).append(place)
         self.places.one[number] = self.lengths.one[number] = 0
+
+    def fix(self) -> None:
+        """All texts are written to a file now."""
+        self.arena.fix()
+        self._free.clear()
+
+    def rest_on(self, base: Stretch) -> None:
+        """The file is written."""
+        self.arena.rest_on(base)
 
     def pack(self, numbers: Iterable[int]) -> None:
         """Leave out what none of these numbers, which are all, has."""
-        old, self.arena, self._free = self.arena, bytearray(), {}
+        old, self.arena, self._free = self.arena.read(0, len(self.arena)), Arena(), {}
         for number in numbers:
             start, length = self.places.one[number] * _UNIT, self.lengths.one[number]
-            self.places.one[number] = len(self.arena) // _UNIT
-            self.arena += old[start : start + length].ljust(-(-length // _UNIT) * _UNIT, b"\0")
+            text = old[start : start + length].ljust(-(-length // _UNIT) * _UNIT, b"\0")
+            self.places.one[number] = self.arena.append(text) // _UNIT

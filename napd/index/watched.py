@@ -7,13 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from .columns import Ids
+from .contents import hash_of
 from .table import ItemTable
 
 _SLOTS = 1 << 20
 
 
 class Watched:
-    """Counted by 20 bits of their ids: what is found may be there by chance, and has to be looked up."""
+    """Counted by 20 bits of the hashes of their ids: what is found may be there by chance, and has to be looked up."""
 
     def __init__(self) -> None:
         self._slots: Ids = np.zeros(_SLOTS, np.uint32)
@@ -32,9 +33,9 @@ class Watched:
         """Ids of these contents that may be watched."""
         if not self._count:
             return ()
-        slots = table.ids.raw.view("<u4")[contents, 0] % _SLOTS
+        slots = table.ids.hashes.all[contents] % _SLOTS
         return [table.content_id(content) for content in contents[self._slots[slots] != 0].tolist()]
 
 
 def _slot(content: str) -> int:
-    return int.from_bytes(bytes.fromhex(content[:8]), "little") % _SLOTS
+    return hash_of(content) % _SLOTS

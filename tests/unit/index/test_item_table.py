@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napd.index import contents as contents_module
 from napd.index import folders as folders_module
+from napd.index import lookup
 from napd.index import table as table_module
+from napd.index.arena import Stretch
 from napd.index.columns import Column, Ids, bitmap, distinct, ids_in
 from napd.index.contents import ContentIds
 from napd.index.folders import Folders
@@ -34,8 +36,8 @@ def little(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(table_module, "_MAX_TEXTS", 2)
     monkeypatch.setattr(table_module, "_MAX_STEPS", 2)
     monkeypatch.setattr(folders_module, "_MAX_RECENT", 2)
-    monkeypatch.setattr(contents_module, "_FIRST", 4)
-    monkeypatch.setattr(contents_module, "_TABLES", 2)
+    monkeypatch.setattr(lookup, "_FIRST", 4)
+    monkeypatch.setattr(lookup, "_TABLES", 2)
     yield
 
 
@@ -73,6 +75,41 @@ def test_texts_are_as_they_were_put_and_room_is_used_again(changes: list[tuple[i
         assert {number: bytes(texts.get(number)) for number in expected} == expected
     # Three lengths that are told apart, of 12 bytes at most.
     assert len(texts.arena) <= 3 * 12 * most
+
+
+def test_texts_stay_what_they_are_when_they_move_into_a_file(tmp_path: Path) -> None:
+    texts = Texts()
+    texts.put(1, b"one.")
+    texts.put(2, b"two")
+    texts.put(6, b"gone")
+    texts.drop(6)
+    texts.fix()
+    texts.drop(2)
+    # The room of both is being written.
+    texts.put(3, b"six")
+    (tmp_path / "texts").write_bytes(b"one.two\0gone")
+    texts.rest_on(Stretch(tmp_path / "texts", 0, 12))
+    texts.drop(1)
+    texts.put(4, b"ten")
+    texts.drop(4)
+    texts.put(5, b"one")
+    assert [texts.get(number) for number in (3, 5)] == [b"six", b"one"]
+    assert len(texts.arena) == 20
+
+
+def test_ids_stay_what_they_are_when_they_move_into_a_file(tmp_path: Path) -> None:
+    found = ContentIds()
+    found.add(3, content(3))
+    assert found.fix() == 4
+    found.add(2, content(2))
+    found.add(4, content(4))
+    (tmp_path / "ids").write_bytes(bytes(96) + bytes.fromhex(content(3)))
+    found.rest_on(Stretch(tmp_path / "ids", 0, 128))
+    found.add(1, content(1))
+    assert [found.id_of(number) for number in range(1, 5)] == [content(number) for number in range(1, 5)]
+    assert [found.number_of(content(number)) for number in range(1, 5)] == [1, 2, 3, 4]
+    assert found.fix() == 5
+    assert found.piece(1, 5).hex() == "".join(content(number) for number in range(1, 5))
 
 
 @given(st.lists(st.tuples(small, st.sampled_from(["a", "b/c", "ä", "d" * 90])), max_size=60))

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from napd.index import snapshot, snapshots
+from napd.index.arena import Stretch
 from napd.index.engine import MemoryEngine
 from napd.index.housekeeping import Housekeeping
 from napd.index.items import Item
 from napd.index.presence import Presence
-from napd.index.snapshot import Restored, restored
-from napd.index.snapshot_file import Part, SnapshotRefused, SnapshotWriter, read_parts
+from napd.index.snapshot import LEFT, Restored, restored
+from napd.index.snapshot_file import Part, SnapshotRefused, SnapshotWriter, open_parts, read_parts
 from napd.index.snapshots import PERIOD_S, SnapshotFile, Snapshots
 from napd.index.store.interface import StoreFailed
 from napd.index.store.memory import MemoryStore
@@ -153,6 +155,53 @@ def write(path: Path, parts: Iterator[Part]) -> int:
         for chunk in part.chunks:
             writer.add(chunk)
     return writer.finish()
+
+
+# Files have to be made and synced.
+@settings(deadline=None)
+@given(st.lists(st.tuples(changes, changes), min_size=1, max_size=3))
+def test_an_engine_goes_on_while_its_names_and_ids_move_into_the_file(rounds: list[tuple[Any, Any]]) -> None:
+    chunk, snapshot.CHUNK_BYTES = snapshot.CHUNK_BYTES, 64
+    try:
+        with TemporaryDirectory() as folder:
+            one, path = Engine(), Path(folder) / "index.snapshot"
+            for before, meanwhile in rounds:
+                for change in before:
+                    one.change(change)
+                known, coming = dict(one.items), iter(meanwhile)
+                writer = SnapshotWriter(path)
+                for part in one.engine.parts():
+                    writer.begin(part.name, part.length)
+                    for data in part.chunks:
+                        writer.add(data)
+                        if coming_left(coming):
+                            one.change(next(coming))
+                writer.finish()
+                one.table.rest_on({name: writer.stretch(name) for name in LEFT})
+                has_what_it_should(one.table, one.items)
+                found = restored(*open_parts(path, LEFT)).table
+                has_what_it_should(found, {number: item for number, item in known.items() if number in one.items})
+    finally:
+        snapshot.CHUNK_BYTES = chunk
+
+
+def has_what_it_should(table: ItemTable, items: dict[int, Item]) -> None:
+    assert all(table.has(item) for item in items.values())
+    assert len(table) == len(items)
+    there = {item.content for item in items.values()}
+    for number in range(1, 7):
+        assert table.number_of(content(number)) == (number if number in there else None)
+        if number in there:
+            assert table.content_id(number) == content(number)
+
+
+def test_a_file_that_shrinks_is_an_error_and_not_another_name(path: Path) -> None:
+    path.write_bytes(b"0123456789")
+    stretch = Stretch(path, 2, 6)
+    assert (len(stretch), stretch.read(1, 4)) == (6, b"3456")
+    path.write_bytes(b"0123")
+    with pytest.raises(OSError, match="cut off"):
+        stretch.read(1, 4)
 
 
 def small_parts() -> Iterator[Part]:

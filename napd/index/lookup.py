@@ -1,0 +1,119 @@
+"""Numbers by a hash of what each stands for: some 6 bytes each, instead of two objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .columns import Ids
+
+#: Tables that grow each for itself, so that no growth takes more than some milliseconds at some millions of numbers.
+_TABLES = 64
+_FIRST = 64
+#: In a slot of a table: a number was here, others may come after it.
+_GONE = 0xFFFFFFFF
+
+Hashes = NDArray[np.uint64]
+
+
+class Lookup:
+    """Hashes have to be secret where strangers choose what they are of.
+
+    :param hashes_of: the hash of each of some numbers that are here; asked again when a table grows.
+    :param numbers: that are here from the beginning.
+    """
+
+    def __init__(self, hashes_of: Callable[[Ids], Hashes], numbers: Ids) -> None:
+        self._hashes_of = hashes_of
+        hashes = hashes_of(numbers)
+        table_of = (hashes % np.uint64(_TABLES)).astype(np.uint8)
+        order = np.argsort(table_of, kind="stable")
+        ends = np.cumsum(np.bincount(table_of, minlength=_TABLES))[:-1]
+        parts = zip(np.split(numbers[order], ends), np.split(hashes[order], ends), strict=True)
+        self._tables = [_Table(*part) for part in parts]
+
+    def add(self, number: int, hashed: int) -> None:
+        """It is not here yet."""
+        table = self._tables[hashed % _TABLES]
+        if table.is_full():
+            there = table.numbers()
+            table = self._tables[hashed % _TABLES] = _Table(there, self._hashes_of(there))
+        table.add(number, hashed)
+
+    def remove(self, number: int, hashed: int) -> None:
+        """It is here."""
+        self._tables[hashed % _TABLES].remove(number, hashed)
+
+    def candidates(self, hashed: int) -> Iterator[int]:
+        """Numbers that may have this hash."""
+        return self._tables[hashed % _TABLES].candidates(hashed)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._tables))
+
+
+class _Table:
+    """Open addressing: a number is in the first free slot from the one that its hash says."""
+
+    __slots__ = ("_gone", "_mask", "_slots", "_taken")
+
+    def __init__(self, numbers: Ids, hashes: Hashes) -> None:
+        """At most two thirds full with these: all of them go on to the next slot until it is free."""
+        slots: Ids = np.zeros(max(_FIRST, 1 << (len(numbers) * 3 // 2).bit_length()), np.uint32)
+        self._taken, self._gone, self._mask = len(numbers), 0, len(slots) - 1
+        mask, places = np.uint64(self._mask), _first(hashes) & np.uint64(self._mask)
+        while len(numbers):
+            free = slots[places] == 0
+            slots[places[free]] = numbers[free]
+            left = slots[places] != numbers
+            numbers, places = numbers[left], (places[left] + np.uint64(1)) & mask
+        self._slots = memoryview(slots)  # type: ignore[arg-type]
+
+    def is_full(self) -> bool:
+        return (self._taken + 1) * 4 > (self._mask + 1) * 3
+
+    def numbers(self) -> Ids:
+        slots: Ids = np.frombuffer(self._slots, np.uint32)
+        numbers: Ids = slots[(slots != 0) & (slots != _GONE)]
+        return numbers
+
+    def add(self, number: int, hashed: int) -> None:
+        slots, place = self._slots, hashed // _TABLES & self._mask
+        while slots[place]:
+            place = (place + 1) & self._mask
+        slots[place] = number
+        self._taken += 1
+
+    def remove(self, number: int, hashed: int) -> None:
+        """It is there."""
+        for place in self._places(hashed):
+            if self._slots[place] == number:
+                self._slots[place] = _GONE
+                self._gone += 1
+                return
+
+    def candidates(self, hashed: int) -> Iterator[int]:
+        """Numbers that may have this hash."""
+        for place in self._places(hashed):
+            number = self._slots[place]
+            if number == 0:
+                return
+            if number != _GONE:
+                yield number
+
+    def __len__(self) -> int:
+        return self._taken - self._gone
+
+    def _places(self, hashed: int) -> Iterator[int]:
+        """Where to look: there is always an empty slot to end at."""
+        place = hashed // _TABLES & self._mask
+        while True:
+            yield place
+            place = (place + 1) & self._mask
+
+
+def _first(hashes: Hashes) -> Hashes:
+    places: Hashes = hashes // np.uint64(_TABLES)
+    return places
