@@ -10,6 +10,7 @@ what counts is from the bytes of its line to the bytes of the last line of the a
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -32,6 +33,7 @@ from napd.index.presence import Online
 from napd.index.services import Services, assemble
 from napd.index.store.interface import Account, Position, Step
 from napd.index.store.sqlite.store import SqliteStore
+from napd.index.tap import COLLECTED_AFTER
 from napd.net.dial import TLSDialler
 from napd.ops.events import Events
 from napd.wire import index as wire
@@ -227,6 +229,9 @@ async def measure(reactor: Any, corpus: Corpus, database: Path, rounds: int, sec
 
 def main(folder: str, database: str, rounds: str, seconds: str, rate: str) -> None:
     corpus = Corpus.read(Path(folder))
+    # As the daemon does; and the corpus is not the index's.
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
     task.react(
         lambda reactor: Deferred.fromCoroutine(
             measure(reactor, corpus, Path(database), int(rounds), float(seconds), float(rate))
