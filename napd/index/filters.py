@@ -63,18 +63,18 @@ class Filters:
         if not asked.anything():
             return items
         if asked.ext is not None:
-            items = items & _union(self._by_extension, (ext.rpartition(".")[2] for ext in asked.ext))
+            items = _those(items, self._by_extension, (ext.rpartition(".")[2] for ext in asked.ext))
         if asked.kinds is not None:
-            items = items & _union(self._by_extension, _extensions(asked.kinds))
+            items = _those(items, self._by_extension, _extensions(asked.kinds))
         if asked.barred_ext or asked.barred_kinds:
             simple = (ext for ext in asked.barred_ext if "." not in ext)
-            items = items - _union(self._by_extension, (*simple, *_extensions(asked.barred_kinds)))
-        lowest, highest = asked.min_size.bit_length(), asked.max_size.bit_length()
-        if (lowest, highest) != (0, MAX_CONTENT_BYTES.bit_length()):
-            items = items & _union(self._by_size, range(lowest, highest + 1))
+            items = items - _those(items, self._by_extension, (*simple, *_extensions(asked.barred_kinds)))
+        if asked.sized():
+            lowest, highest = asked.min_size.bit_length(), asked.max_size.bit_length()
+            items = _those(items, self._by_size, range(lowest, highest + 1))
         if asked.max_bitrate is not None or asked.min_bitrate:
             highest = 64 if asked.max_bitrate is None else asked.max_bitrate.bit_length()
-            items = items & _union(self._by_bitrate, range(max(1, asked.min_bitrate.bit_length()), highest + 1))
+            items = _those(items, self._by_bitrate, range(max(1, asked.min_bitrate.bit_length()), highest + 1))
         return items
 
 
@@ -98,8 +98,9 @@ def _extensions(kinds: Iterable[FileKind]) -> Iterable[str]:
     return (ext for kind in kinds for ext in extensions_of(kind))
 
 
-def _union(bitmaps: dict[K, BitMap], keys: Iterable[K]) -> BitMap:
-    return BitMap.union(BitMap(), *(bitmaps[key] for key in keys if key in bitmaps))
+def _those(items: BitMap, bitmaps: dict[K, BitMap], keys: Iterable[K]) -> BitMap:
+    """Of the items, those that are in any of these bitmaps. They are few by now: the bitmaps together are not."""
+    return BitMap.union(BitMap(), *(items & bitmaps[key] for key in keys if key in bitmaps))
 
 
 def _add(bitmaps: dict[K, BitMap], key: K, item: int) -> None:
