@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: What the scripts of a schema may call besides SQLite's own functions, each with one value.
 Functions = Mapping[str, Callable[[Any], Any]]
 
+PAGE_BYTES = 4096
 #: Milliseconds that a second connection to a file (a backup tool, say) may hold us up.
 BUSY_MS = 10_000
 
@@ -31,19 +32,22 @@ def open_database(
     synchronous: str = "FULL",
     events: Events | None = None,
     functions: Functions | None = None,
+    page_bytes: int = PAGE_BYTES,
 ) -> sqlite3.Connection:
     """A connection in autocommit mode (``BEGIN`` is the caller's), WAL, foreign keys on, for one thread at a time.
 
     :param schema: one SQL script per version; ``schema[0]`` makes version 1 from nothing.
+    :param functions: that the scripts call.
+    :param page_bytes: of a database that is made or upgraded here.
     :param synchronous: FULL keeps what was committed over a power cut; NORMAL may lose the last commits, not the file.
     :raises ConfigurationError: a newer schema, no database, or damaged; the file is left as it is.
     """
     try:
         if not path.exists():
-            _make(path, schema, functions or {})
+            _make(path, schema, functions or {}, page_bytes)
         connection = connect(path)
         try:
-            _upgrade(connection, path, schema, functions or {}, events)
+            _upgrade(connection, path, schema, functions or {}, page_bytes, events)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(f"PRAGMA synchronous={synchronous}")
         except BaseException:
@@ -81,7 +85,7 @@ def refuse_newer(path: Path, supported: int) -> None:
     _check_version(path, version, supported)
 
 
-def _make(path: Path, schema: Sequence[str], functions: Functions) -> None:
+def _make(path: Path, schema: Sequence[str], functions: Functions, page_bytes: int) -> None:
     """Under a temporary name: a crash leaves no database or a whole one."""
     temporary = path.with_name(path.name + ".new")
     # A write-ahead log that lost its database would be played into the new one.
@@ -90,6 +94,7 @@ def _make(path: Path, schema: Sequence[str], functions: Functions) -> None:
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = connect(temporary)
     try:
+        connection.execute(f"PRAGMA page_size={page_bytes:d}")
         _know(connection, functions)
         # Not in WAL mode yet: closing would merge the log into the file, and keep quiet if that fails.
         for version, script in enumerate(schema, 1):
@@ -102,7 +107,12 @@ def _make(path: Path, schema: Sequence[str], functions: Functions) -> None:
 
 
 def _upgrade(
-    connection: sqlite3.Connection, path: Path, schema: Sequence[str], functions: Functions, events: Events | None
+    connection: sqlite3.Connection,
+    path: Path,
+    schema: Sequence[str],
+    functions: Functions,
+    page_bytes: int,
+    events: Events | None,
 ) -> None:
     version = _version(connection)
     _check_version(path, version, len(schema))
@@ -116,6 +126,9 @@ def _upgrade(
         _step(connection, schema[step - 1], step)
     # Whether there is room for it or not: what a step has left empty is used again.
     with suppress(sqlite3.OperationalError):
+        # The size of pages can change only without a write-ahead log.
+        connection.execute("PRAGMA journal_mode=DELETE")
+        connection.execute(f"PRAGMA page_size={page_bytes:d}")
         connection.execute("VACUUM")
     if events is not None:
         said = f"{path.name} was brought from schema {version} to {len(schema)}; a backup was kept."

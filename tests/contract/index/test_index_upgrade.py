@@ -17,7 +17,7 @@ from twisted.internet import reactor
 
 from napd.index.store.interface import Account, Change, Counts, Lapsed, NameTaken, Position, Step
 from napd.index.store.sqlite.schema import scripts
-from napd.index.store.sqlite.store import SqliteStore
+from napd.index.store.sqlite.store import PAGE_BYTES, SqliteStore
 from napd.model import EVERYONE, PeerId
 from napd.ops.database import open_database
 from napd.ops.events import Events
@@ -151,6 +151,10 @@ async def test_everything_is_there_after_the_upgrade(old: Path) -> None:
         Change(1, 1, Position(EPOCH, 6, catalogue_digest(HELD["ann"])), array("I", [1, 2, 3]), array("I")),
         Change(2, 2, Position(EPOCH, 7, catalogue_digest(HELD["bob"])), array("I", [1, 4, 5]), array("I")),
     ]
+    with sqlite3.connect(old) as looking:
+        assert looking.execute("PRAGMA page_size").fetchone() == (PAGE_BYTES,)
+        assert looking.execute("PRAGMA freelist_count").fetchone() == (0,)
+    looking.close()
     assert await store.account_for("bob", PeerId("b" * 52), 9.0) == Account(2, "account-2", "bob", PeerId("b" * 52))
     with pytest.raises(NameTaken):
         await store.account_for("bob", PeerId("x" * 52), 9.0)

@@ -40,6 +40,8 @@ from .schema import FUNCTIONS, scripts
 from .tables import Log
 
 FILE_NAME = "index.db"
+#: New items are all over the tree of digests, and a commit writes each page that it touches whole.
+PAGE_BYTES = 2048
 
 T = TypeVar("T")
 _decode_account = msgspec.msgpack.Decoder(Account).decode
@@ -86,7 +88,7 @@ class SqliteStore:
         log: Log | None = None,
     ) -> SqliteStore:
         """:raises ConfigurationError: the file cannot be used (see `open_database`)."""
-        connection = open_database(path, scripts(), events=events, functions=FUNCTIONS)
+        connection = open_database(path, scripts(), events=events, functions=FUNCTIONS, page_bytes=PAGE_BYTES)
         connection.execute("PRAGMA query_only=ON")
         return cls(reactor, connection, path, new_account_id, random, events, log or Log())
 
