@@ -30,9 +30,8 @@ KILLS = 2
 
 def child_of(index: IndexProcess) -> int:
     """The process that writes."""
-    pid = index.process.pid
-    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(child)
+    (child,) = index.children()
+    return child
 
 
 class Announcer:

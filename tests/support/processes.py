@@ -151,9 +151,13 @@ class DaemonProcess:
         self._signal(signal.SIGCONT)
 
     def resident_bytes(self) -> int:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
-        return int(line.split()[1]) * 1024
+        """Of the daemon and of the processes that it has started."""
+        return sum(map(_resident_bytes, [self.process.pid, *self.children()]))
+
+    def children(self) -> list[int]:
+        """The processes that it has started."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def mark(self) -> int:
         """A place in the log, for `after`."""
@@ -244,6 +248,12 @@ class DaemonProcess:
             self.raw.append(text)
             self.events.append(event)
             self._changed.notify_all()
+
+
+def _resident_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
 
 
 D = TypeVar("D", bound=DaemonProcess)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import NapError
+from ....ops.database import BUSY_MS
 from ..interface import StoreFailed
 from .requests import Request, WriterFault
 from .tables import Tables
@@ -60,7 +61,7 @@ class Committing:
             # A full disk, say. What is committed is in the log, and the next one may go.
             return
         finally:
-            self._sql.execute("PRAGMA busy_timeout=10000")
+            self._sql.execute(f"PRAGMA busy_timeout={BUSY_MS:d}")
 
     @property
     def has_log(self) -> bool:
