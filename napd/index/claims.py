@@ -143,7 +143,7 @@ def _elected(table: ItemTable, by_votes: Sequence[tuple[int, int]], uncounted: i
     # Bytes of UTF-8 are in the order of their characters.
     names, medias = zip(*map(table.said, items), strict=True)
     name = elected(names, votes, uncounted)
-    size = elected([table.size.one[item] for item in items], votes, uncounted)
+    size = elected([table.sizes.one(item) for item in items], votes, uncounted)
     described = [at for at, media in enumerate(medias) if media]
     if name is None or size is None or (uncounted and not described):
         return None

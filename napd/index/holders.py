@@ -1,21 +1,26 @@
-"""Content → accounts that offer it: one linked list for each content, all in two columns, 8 bytes a holding."""
+"""Content → accounts that offer it: one linked list for each content, all in three columns.
+
+A list is one number for its content, and 8 bytes for each account but the last: where another place would be named
+there is the last account itself. Most contents have a single one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 
 import numpy as np
 
 from .columns import Column, Ids
 
-_NONE: Ids = np.zeros(0, np.uint32)
+#: A number from this one on is no place but the last account of a list.
+_LAST = 1 << 31
 
 
 class Holders:
     """Accounts that are not online may stay in it, so that coming and going changes nothing here."""
 
     def __init__(self) -> None:
-        #: By content: the first place of its list. By place: an account, and the next place, 0 at the end.
+        #: By content: the first place of its list, 0 if there is none. By place: an account, and the next place.
         self._first = Column(np.uint32)
         self._account = Column(np.uint32)
         self._next = Column(np.uint32)
@@ -23,28 +28,21 @@ class Holders:
         self._free: list[Ids] = []
 
     def of(self, content: int) -> list[int]:
-        found = []
-        accounts, following = self._account.one, self._next.one
-        place = self._first.one[content] if content < len(self._first.all) else 0
-        while place:
-            found.append(accounts[place])
-            place = following[place]
-        return found
+        return list(self._each(content))
 
     def some_of(self, content: int, among: Container[int], most: int) -> list[int]:
         """At most so many of those that are among these."""
         found: list[int] = []
-        accounts, following = self._account.one, self._next.one
-        place = self._first.one[content] if content < len(self._first.all) else 0
-        while place and len(found) < most:
-            if accounts[place] in among:
-                found.append(accounts[place])
-            place = following[place]
+        for account in self._each(content):
+            if len(found) == most:
+                break
+            if account in among:
+                found.append(account)
         return found
 
     @property
     def places(self) -> int:
-        """As many as there have ever been holdings at once."""
+        """As many as there have ever been at once."""
         return self._used - 1
 
     def add(self, account: int, contents: Ids) -> None:
@@ -52,29 +50,66 @@ class Holders:
         if not len(contents):
             return
         self._first.reach(int(contents.max()))
-        places = self._take(len(contents))
+        first = self._first.all[contents]
+        is_new = first == 0
+        self._first.all[contents[is_new]] = _LAST | account
+        has_others = ~is_new
+        places = self._take(int(np.count_nonzero(has_others)))
         self._account.all[places] = account
-        self._next.all[places] = self._first.all[contents]
-        self._first.all[contents] = places
+        self._next.all[places] = first[has_others]
+        self._first.all[contents[has_others]] = places
 
     def remove(self, account: int, contents: Ids) -> None:
         """The account must be at all of these. Takes as many steps as the longest of the lists, through all at once."""
-        first, following = self._first.all, self._next.all
-        before, places = np.zeros(len(contents), np.uint32), first[contents] if len(contents) else _NONE
-        while len(places):
-            found = self._account.all[places] == account
-            at, came_from = places[found], before[found]
-            of_first = came_from == 0
-            first[contents[found][of_first]] = following[at[of_first]]
-            following[came_from[~of_first]] = following[at[~of_first]]
-            if len(at):
-                self._free.append(at)
-            contents, before = contents[~found], places[~found]
-            places = following[before]
+        if not len(contents):
+            return
+        at = self._first.all[contents]
+        # The place that names this one, and the place that names that; 0 is the content itself.
+        before = np.zeros(len(contents), np.uint32)
+        above = before
+        while len(at):
+            is_last = at >= _LAST
+            accounts = self._account.all[np.where(is_last, 0, at)]
+            accounts[is_last] = at[is_last] - np.uint32(_LAST)
+            found = accounts == account
+            self._unlink(contents[found], above[found], before[found], at[found])
+            left = ~found
+            contents, above, before = contents[left], before[left], at[left]
+            at = self._next.all[before]
+
+    def _unlink(self, contents: Ids, above: Ids, before: Ids, at: Ids) -> None:
+        inner = at < _LAST
+        self._point(contents[inner], before[inner], self._next.all[at[inner]])
+        self._let_go(at[inner])
+        alone = ~inner & (before == 0)
+        self._first.all[contents[alone]] = 0
+        # The one before is the last one now.
+        ends = ~inner & (before != 0)
+        self._point(contents[ends], above[ends], self._account.all[before[ends]] | np.uint32(_LAST))
+        self._let_go(before[ends])
+
+    def _point(self, contents: Ids, places: Ids, to: Ids) -> None:
+        """Let these places name others; or the contents, where the place is 0."""
+        of_content = places == 0
+        self._first.all[contents[of_content]] = to[of_content]
+        self._next.all[places[~of_content]] = to[~of_content]
+
+    def _each(self, content: int) -> Iterator[int]:
+        accounts, following = self._account.one, self._next.one
+        at = self._first.one[content] if content < len(self._first.all) else 0
+        while 0 < at < _LAST:
+            yield accounts[at]
+            at = following[at]
+        if at:
+            yield at - _LAST
+
+    def _let_go(self, places: Ids) -> None:
+        if len(places):
+            self._free.append(places)
 
     def _take(self, count: int) -> Ids:
         """Places that nobody uses."""
-        taken = []
+        taken = [np.zeros(0, np.uint32)]
         while self._free and count:
             free = self._free.pop()
             if len(free) > count:
@@ -87,4 +122,4 @@ class Holders:
             self._next.reach(self._used + count)
             taken.append(np.arange(self._used, self._used + count, dtype=np.uint32))
             self._used += count
-        return taken[0] if len(taken) == 1 else np.concatenate(taken)
+        return np.concatenate(taken)

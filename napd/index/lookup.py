@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +31,9 @@ class Lookup:
         hashes = hashes_of(numbers)
         table_of = (hashes % np.uint64(_TABLES)).astype(np.uint8)
         order = np.argsort(table_of, kind="stable")
-        ends = np.cumsum(np.bincount(table_of, minlength=_TABLES))[:-1]
-        parts = zip(np.split(numbers[order], ends), np.split(hashes[order], ends), strict=True)
-        self._tables = [_Table(*part) for part in parts]
+        ends = np.cumsum(np.bincount(table_of, minlength=_TABLES)).tolist()
+        numbers, hashes = numbers[order], hashes[order]
+        self._tables = [_Table(numbers[at:to], hashes[at:to]) for at, to in pairwise([0, *ends])]
 
     def add(self, number: int, hashed: int) -> None:
         """It is not here yet."""
@@ -63,13 +64,15 @@ class _Table:
         """At most two thirds full with these: all of them go on to the next slot until it is free."""
         slots: Ids = np.zeros(max(_FIRST, 1 << (len(numbers) * 3 // 2).bit_length()), np.uint32)
         self._taken, self._gone, self._mask = len(numbers), 0, len(slots) - 1
+        self._slots = memoryview(slots)  # type: ignore[arg-type]
+        if not len(numbers):
+            return
         mask, places = np.uint64(self._mask), _first(hashes) & np.uint64(self._mask)
         while len(numbers):
             free = slots[places] == 0
             slots[places[free]] = numbers[free]
             left = slots[places] != numbers
             numbers, places = numbers[left], (places[left] + np.uint64(1)) & mask
-        self._slots = memoryview(slots)  # type: ignore[arg-type]
 
     def is_full(self) -> bool:
         return (self._taken + 1) * 4 > (self._mask + 1) * 3

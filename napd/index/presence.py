@@ -169,7 +169,7 @@ class Presence:
         online.contents |= gained
         self._popularity.more(items, ids_in(gained))
         self._link(online.account.number, ids_in(gained))
-        self._note(online, changed, len(items), int(self._table.size.all[items].sum()))
+        self._note(online, changed, len(items), int(self._table.sizes.of(items).sum()))
         return changed
 
     def _remove_public(self, online: Online, items: Ids) -> Ids:
@@ -181,7 +181,7 @@ class Presence:
         online.contents -= lost
         self._popularity.fewer(items, ids_in(lost))
         self._holders.remove(online.account.number, ids_in(lost))
-        self._note(online, changed, -len(items), -int(self._table.size.all[items].sum()))
+        self._note(online, changed, -len(items), -int(self._table.sizes.of(items).sum()))
         return changed
 
     def _still_offered(self, online: Online, contents: Ids) -> BitMap:

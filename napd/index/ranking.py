@@ -179,7 +179,7 @@ class Ranking:
     def _figures(self, group: _Group, items: Ids, contents: Ids) -> tuple[Figures, Figures]:
         """What the number in the place of each can be at most, and at least."""
         if self._wanted.sort == "size":
-            sizes = self._table.size.all[items].astype(np.int64)
+            sizes = self._table.sizes.of(items).astype(np.int64)
             return sizes, np.zeros(len(items), np.int64)
         if group.sources is None:
             sources = self._presence.counts(contents)
@@ -201,7 +201,7 @@ class Ranking:
         asked = self._wanted.query.attributes
         if not asked.sized():
             return items
-        sizes = self._table.size.all[items]
+        sizes = self._table.sizes.of(items)
         return items[(sizes >= asked.min_size) & (sizes <= asked.max_size)]
 
     def _prefixes(self, contents: Ids) -> Figures:

@@ -57,7 +57,8 @@ def parts_of(table: ItemTable, postings: Postings, filters: Filters) -> Iterator
     table.forgotten.clear()
     items = table.highest + 1
     yield _column("content", table.content, items)
-    for name, column in (("size", table.size), ("folder", table.folder), ("words", table.words)):
+    yield _array("size", lambda at, to: table.sizes.between(at, to).tobytes(), items, 8)
+    for name, column in (("folder", table.folder), ("words", table.words)):
         yield _column(name, column, items)
     yield from _texts("names", table.texts, items)
     yield from _texts("folders", table.folders.texts, table.folders.highest + 1)
@@ -124,7 +125,7 @@ def _table(parts: _Parts, left: _Left) -> ItemTable:
     ids = left["ids"] if "ids" in left else _one(parts, "ids")
     contents = len(ids) // ID_BYTES
     table.content.put(content)
-    table.size.put(_numbers(parts, "size", np.uint64))
+    table.sizes.put_all(_numbers(parts, "size", np.uint64))
     table.folder.put(folder)
     table.words.put(_numbers(parts, "words", np.uint8))
     table.texts = _restored_texts(parts, "names", items, left)

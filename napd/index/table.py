@@ -22,6 +22,7 @@ from .columns import Column, Ids
 from .contents import ContentIds
 from .folders import Folders
 from .items import Item
+from .sizes import Sizes
 from .texts import Texts
 from .words import searchable_text, terms_and_words
 
@@ -67,7 +68,7 @@ class ItemTable:
     def __init__(self) -> None:
         #: By item; content 0 is an item that is not known. `next` is another item of the same content, or 0.
         self.content = Column(np.uint32)
-        self.size = Column(np.uint64)
+        self.sizes = Sizes()
         self.next = Column(np.uint32)
         self.folder = Column(np.uint32)
         #: How many words the file's name has, of more than `MAX_WORDS` that many.
@@ -140,14 +141,14 @@ class ItemTable:
 
     def _reach(self, item: int, content: int) -> None:
         """Have room for these."""
-        for column in (self.content, self.size, self.next, self.folder, self.words):
+        for column in (self.content, self.next, self.folder, self.words):
             column.reach(item)
         self.first.reach(content)
         self.highest = max(self.highest, item)
         self.highest_content = max(self.highest_content, content)
 
     def _describe(self, item: int, entry: Entry) -> Set[str]:
-        self.size.one[item] = entry.size
+        self.sizes.put(item, entry.size)
         self.folder.one[item] = self.folders.take(entry.folder)
         self.texts.put(item, _text_of(entry.name, entry.media))
         if EVERYONE not in entry.audience:
@@ -179,6 +180,7 @@ class ItemTable:
         self._rows.pop(item, None)
         self._name_texts.pop(item, None)
         self.texts.drop(item)
+        self.sizes.drop(item)
         self.folders.drop(self.folder.one[item])
         self.restricted.discard(item)
         self.audiences.pop(item, None)
@@ -220,7 +222,7 @@ class ItemTable:
                 content=self.content.one[item],
                 name=name,
                 folder=self.folders.get(self.folder.one[item]),
-                size=self.size.one[item],
+                size=self.sizes.one(item),
                 media=media,
                 audience=self.audiences.get(item),
             )

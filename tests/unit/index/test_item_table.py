@@ -240,3 +240,15 @@ def test_items_may_be_forgotten_little_by_little_and_by_several() -> None:
     assert [item for item, _ in table.forget([8, 9, 10])] == [8, 9, 10]
     assert [table.number_of(content(number)) for number in (1, 2)] == [None, None]
     assert len(table) == 0
+
+
+def test_sizes_of_more_than_four_gigabytes_are_told_as_others() -> None:
+    table = ItemTable()
+    sizes = [0, 1, (1 << 32) - 2, (1 << 32) - 1, 1 << 32, 1 << 46]
+    for number, size in enumerate(sizes, 1):
+        table.learn(Item(number, number, Entry(content(number), size, "x", f"{number}")))
+    assert table.sizes.of(ids(6, 1, 4)).tolist() == [1 << 46, 0, (1 << 32) - 1]
+    assert table.sizes.between(0, 7).tolist() == [0, *sizes]
+    assert [table.row(number).size for number in range(1, 7)] == sizes
+    assert [item for item, _ in table.forget([5])] == [5]
+    assert table.sizes.between(4, 8).tolist() == [(1 << 32) - 1, 0, 1 << 46, 0]
