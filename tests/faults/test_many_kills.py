@@ -18,6 +18,7 @@ import pytest
 from tests.support.community import MIB, random_file
 from tests.support.processes import Processes
 from tests.support.quick_peer import Gone, QuickPeer, QuickStart
+from tests.support.waiting import until
 
 KILLS = int(os.environ.get("CRASH_KILLS", "200"))
 SEED = int(os.environ.get("CRASH_SEED", "1"))
@@ -100,13 +101,18 @@ class Loop:
         self.bob.call(method, **params)
 
     def live_and_die(self) -> None:
-        until = time.monotonic() + self.rng.triangular(*LIFE_S)
+        ends = time.monotonic() + self.rng.triangular(*LIFE_S)
         if self.rng.random() < 0.3:
             self.disturb()
             self.shown = self.bob.queue()
-        while time.monotonic() < until:
+
+        def is_time_up() -> bool:
+            if time.monotonic() >= ends:
+                return True
             self.shown = self.bob.queue()
-            time.sleep(self.rng.uniform(0.0, 0.02))
+            return False
+
+        until(is_time_up, "its time is up", every_s=self.rng.uniform(0.001, 0.02))
         for row in self.shown:
             if row["state"] not in ENDED:
                 self.lives[row["id"]] = self.lives.get(row["id"], 0) + 1
@@ -129,11 +135,12 @@ class Loop:
     def finish(self) -> None:
         self.bob.call("queue.resume", selectors=["all"])
         self.bob.call("queue.retry", selectors=["all"])
-        deadline = time.monotonic() + 60
-        while not self.over():
-            assert time.monotonic() < deadline, self.shown
-            time.sleep(0.05)
+
+        def is_over() -> bool:
             self.shown = self.bob.queue()
+            return self.over()
+
+        until(is_over, "all downloads have ended", 60, every_s=0.05)
         self.check()
 
     def check(self) -> None:
