@@ -39,15 +39,26 @@ def test_one_index_on_postgresql_does_what_the_embedded_one_does(
     assert not (index.state / "index.db").exists()
 
 
-def test_a_database_that_cannot_be_used_is_one_line_and_status_78_and_its_password_is_in_no_log(
-    processes: Processes,
+@pytest.mark.parametrize(
+    ("place", "status", "reason"),
+    [
+        # Perhaps it is not up yet: whoever starts us may try again.
+        ("127.0.0.1:1/nap", 1, "Connection refused"),
+        ("127.0.0.1:{port}/nothing", 78, '"nothing" does not exist'),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_line_and_its_password_is_in_no_log(
+    postgres: PostgresServer, processes: Processes, place: str, status: int, reason: str
 ) -> None:
-    index = processes.index("pg", "--database", "postgresql://ann:s3cret@127.0.0.1:1/nap", start=False)
+    url = f"postgresql://napd:s3cret@{place.format(port=postgres.port)}"
+    index = processes.index("pg", "--database", url, start=False)
     index.begin()
-    assert index.process.wait(30) == 78
+    assert index.process.wait(30) == status
     written = "".join(path.read_text("utf-8", "replace") for path in index.folder.rglob("*") if path.is_file())
     written += processes.logs()
-    assert re.search(r"PostgreSQL database cannot be used: .*127\.0\.0\.1", written)
+    assert re.search(
+        rf"PostgreSQL database cannot be used: .*127\.0\.0\.1.*{re.escape(reason)}", written.replace("\\", "")
+    )
     assert "s3cret" not in written
 
 

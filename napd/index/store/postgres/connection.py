@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 import psycopg
 from attrs import define, field
+from psycopg import pq
 from psycopg import sql as compose
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ....errors import ConfigurationError, printable
+from ....errors import CannotStart, ConfigurationError, printable
 from ....model import PeerId
 from . import schema
 
@@ -119,6 +120,11 @@ class Connection:
             except TROUBLES:
                 # A connection that cannot even do that is of no use.
                 self.close()
+
+    def is_answered(self) -> bool:
+        """Whether there is a PostgreSQL that takes connections, from us or others."""
+        url = make_conninfo(self._url, connect_timeout=CONNECT_S)
+        return pq.PGconn.ping(url.encode()) == pq.Ping.OK
 
     def is_lost(self) -> bool:
         return self._made is None or self._made.closed
@@ -252,7 +258,8 @@ def prepare(connection: Connection, identity: PeerId | None) -> None:
     """Make the tables, or bring them to the present schema; however many processes start at once, one does it.
 
     :param identity: of the index; the first process makes it the database's.
-    :raises ConfigurationError: PostgreSQL is away or will not have us, the schema is newer, or another index's.
+    :raises CannotStart: PostgreSQL is away, or not ready yet.
+    :raises ConfigurationError: it will not have us, the schema is newer, or another index's.
     """
     try:
         _prepare(connection)
@@ -266,9 +273,15 @@ def prepare(connection: Connection, identity: PeerId | None) -> None:
                 )
     except TROUBLES as error:
         connection.close()
-        raise ConfigurationError(
-            f"the PostgreSQL database cannot be used: {printable(one_line(str(error)))}",
-            "See that the server runs, and that host, user, password and database in --database are right",
+        message = f"the PostgreSQL database cannot be used: {printable(one_line(str(error)))}"
+        if connection.is_answered():
+            raise ConfigurationError(
+                message,
+                "See that user, password and database in --database are right; "
+                "a passfile counts only if nobody but the daemon's user can read it",
+            ) from error
+        raise CannotStart(
+            message, "See that the server runs, and that host and port in --database are right"
         ) from error
 
 

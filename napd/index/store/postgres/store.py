@@ -80,7 +80,8 @@ class PostgresStore:
     ) -> PostgresStore:
         """
         :param identity: of the index; all its nodes have the same.
-        :raises ConfigurationError: PostgreSQL is away, will not have us, its schema is newer, or it is another index's.
+        :raises CannotStart: PostgreSQL is away.
+        :raises ConfigurationError: it will not have us, its schema is newer, or it is another index's.
         """
         named(url)
         look = Connection(url, "schema")
