@@ -14,10 +14,11 @@ from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 
 from napd.errors import CannotStart, ConfigurationError
+from napd.index.cluster.interface import Present
 from napd.index.store import choosing
 from napd.index.store.interface import NOWHERE, Opened, Step, StoreFailed
-from napd.index.store.postgres import nodes
-from napd.index.store.postgres.connection import Connection, named
+from napd.index.store.postgres import connection, nodes
+from napd.index.store.postgres.connection import Connection, named, schema_scripts
 from napd.index.store.postgres.store import PostgresStore
 from napd.model import PeerId
 from napd.ops.events import Events
@@ -250,3 +251,25 @@ def test_without_the_driver_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch
             random=Random(1),
         )
     assert refused.value.hint == "pip install 'napd[postgres]'"
+
+
+async def test_a_database_of_the_first_schema_is_brought_to_the_present_one(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.database()
+    scripts = schema_scripts()
+    with monkeypatch.context() as then:
+        then.setattr(connection, "schema_scripts", lambda: scripts[:1])
+        store = open_store(url)
+        account, opened = await login(store)
+        applied = await store.apply(step(account, opened.session, 0, "m/a", "m/b", reset=True), 10)
+        await store.stop()
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("SET search_path = napd")
+        admin.execute("INSERT INTO node (name, until) VALUES ('old', now())")
+        admin.execute("INSERT INTO presence (account, session, node, since) VALUES (%s, %s, 1, 5)", (account, 1))
+    store = open_store(url)
+    assert (await store.standing()).present == [Present(account, 1, 1, 5.0, ())]
+    assert len(await store.holdings(account)) == len(applied.added) == 2
+    assert [node.name for node in await store.nodes()] == ["old"]
+    await store.stop()
