@@ -13,8 +13,11 @@ from napd.index.items import Asker
 from napd.index.limits import Limits
 from napd.index.presence import Online
 from napd.index.search import wanted_of
+from napd.index.seeking import TOLD_AT_ONCE
+from napd.index.store import commits
 from napd.index.store.interface import Applied, Step
 from napd.index.store.memory import MemoryStore
+from napd.index.store.sqlite import process
 from napd.wire import index as wire
 from napd.wire.catalogue import Entry
 from napd.wire.line import encode
@@ -165,6 +168,27 @@ def by_user(index: IndexScript, user: str) -> Online:
     online = index.services.presence.by_user(user)
     assert online is not None
     return online
+
+
+def test_who_seeks_much_of_what_is_announced_is_told_a_few_at_a_time_and_of_all_of_it() -> None:
+    index = IndexScript()
+    seekers = [index.online(name) for name in ("bob", "cid")]
+    for seeker in seekers:
+        seeker.say(wire.Seek(tuple(song.content for song in songs(350))))
+        seeker.heard()
+    peer = index.online("ann")
+    # What was told a moment ago is not told again at once.
+    index.wait(1.0)
+    tell(peer, peer.step(*songs(350), reset=True))
+    told: list[int] = []
+    while one_turn(index.clock):
+        told.append(sum(len(seeker.all(wire.Sources)) for seeker in seekers))
+    assert sum(told) == 700
+    assert max(told) <= TOLD_AT_ONCE
+
+
+def test_the_store_takes_as_many_steps_as_can_be_under_way() -> None:
+    assert Limits().under_way // STEP_COST < min(commits.MAX_WAITING, process.MAX_WAITING)
 
 
 def test_a_flood_of_announces_is_read_no_faster_than_it_is_dealt_with() -> None:
