@@ -6,24 +6,43 @@ import os
 import weakref
 from pathlib import Path
 
+#: Bytes read by one call to the system, at most.
+_AT_ONCE = 1 << 20
 
-class Stretch:
-    """A part of a file that nobody writes any more, read where it is looked at: the kernel keeps what is used.
+
+class OpenFile:
+    """A file that is read from anywhere, until nobody uses it any more.
 
     :raises OSError: it cannot be opened.
     """
 
-    def __init__(self, path: Path, offset: int, length: int) -> None:
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self.number)
+
+
+class Stretch:
+    """A part of a file that nobody writes any more, read where it is looked at: the kernel keeps what is used."""
+
+    __slots__ = ("_file", "_length", "_offset")
+
+    def __init__(self, file: OpenFile, offset: int, length: int) -> None:
+        self._file = file
         self._offset = offset
         self._length = length
-        weakref.finalize(self, os.close, self._file)
 
     def read(self, at: int, length: int) -> bytes:
         """:raises OSError: the disk fails, or the file is shorter than it was."""
-        data = os.pread(self._file, length, self._offset + at)
+        data = os.pread(self._file.number, length, self._offset + at)
         if len(data) != length:
             raise OSError("the file of a stretch of bytes was cut off")
+        return data
+
+    def read_all(self) -> bytearray:
+        """:raises OSError: as by `read`."""
+        data = bytearray(self._length)
+        for at in range(0, self._length, _AT_ONCE):
+            data[at : at + _AT_ONCE] = self.read(at, min(_AT_ONCE, self._length - at))
         return data
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -38,9 +38,8 @@ _WASTE = 4
 #: memory, for a tenth more time in a search. With none of them everything is in memory.
 LEFT = ("names", "ids")
 
-_Parts = Mapping[str, Sequence[bytearray]]
-_Left = Mapping[str, Stretch]
-_NONE_LEFT: _Left = {}
+_Part = bytearray | Stretch
+_Parts = Mapping[str, Sequence[_Part]]
 
 
 @frozen
@@ -72,14 +71,13 @@ def parts_of(table: ItemTable, postings: Postings, filters: Filters) -> Iterator
     yield _whole("forgotten", ids_in(table.forgotten).tobytes())
 
 
-def restored(parts: _Parts, left: _Left = _NONE_LEFT) -> Restored:
-    """:param left: parts that stay in the file, of those in `LEFT`.
+def restored(parts: _Parts, left: Collection[str] = ()) -> Restored:
+    """:param left: names of parts that stay in the file, of those in `LEFT`; the others are read one after the other.
     :raises SnapshotRefused: there is something else in it than there should be.
     """
     try:
-        return Restored(
-            _table(parts, left), Postings.of(parts.get("postings", ())), Filters.of(parts.get("filters", ()))
-        )
+        table = _table(parts, left)
+        return Restored(table, Postings.of(_each(parts, "postings")), Filters.of(_each(parts, "filters")))
     except (KeyError, ValueError, IndexError, msgspec.MsgspecError) as error:
         raise SnapshotRefused(f"the snapshot has other parts than this version writes: {error!r}") from error
     except OSError as error:
@@ -115,14 +113,14 @@ def _texts(name: str, texts: Texts, count: int) -> Iterator[Part]:
 # --- Reading -------------------------------------------------------------------------------------
 
 
-def _table(parts: _Parts, left: _Left) -> ItemTable:
+def _table(parts: _Parts, left: Collection[str]) -> ItemTable:
     table = ItemTable()
     content: Ids = _numbers(parts, "content", np.uint32)
     forgotten: Ids = _numbers(parts, "forgotten", np.uint32)
     content[forgotten[forgotten < len(content)]] = 0
     items = np.flatnonzero(content).astype(np.uint32)
     folder: Ids = _numbers(parts, "folder", np.uint32)
-    ids = left["ids"] if "ids" in left else _one(parts, "ids")
+    ids = _one(parts, "ids", left)
     contents = len(ids) // ID_BYTES
     table.content.put(content)
     table.sizes.put_all(_numbers(parts, "size", np.uint64))
@@ -132,7 +130,7 @@ def _table(parts: _Parts, left: _Left) -> ItemTable:
     table.folders = _restored_folders(parts, folder[items])
     _link(table, items, len(content), contents)
     table.ids = ContentIds.of(ids, distinct(content[items]))
-    for data in parts.get("audiences", ()):
+    for data in _each(parts, "audiences"):
         some = msgspec.msgpack.decode(data, type=dict[int, tuple[str, ...]])
         table.audiences |= {item: audience for item, audience in some.items() if table.knows(item)}
     table.restricted = BitMap(table.audiences)
@@ -158,7 +156,7 @@ def _link(table: ItemTable, items: Ids, places: int, contents: int) -> None:
     table.first.put(first)
 
 
-def _restored_texts(parts: _Parts, name: str, used: Ids, left: _Left = _NONE_LEFT) -> Texts:
+def _restored_texts(parts: _Parts, name: str, used: Ids, left: Collection[str] = ()) -> Texts:
     places: Ids = _numbers(parts, f"{name}-places", np.uint32)
     lengths: NDArray[np.uint16] = _numbers(parts, f"{name}-lengths", np.uint16)
     unused = np.ones(len(lengths), np.bool_)
@@ -168,7 +166,7 @@ def _restored_texts(parts: _Parts, name: str, used: Ids, left: _Left = _NONE_LEF
     texts = Texts()
     texts.places.put(places)
     texts.lengths.put(lengths)
-    texts.arena = Arena.of(left[name] if name in left else _one(parts, name))
+    texts.arena = Arena.of(_one(parts, name, left))
     if len(texts.arena) - int(lengths.sum()) > len(texts.arena) // _WASTE:
         texts.pack(used.tolist())
     return texts
@@ -179,11 +177,20 @@ def _restored_folders(parts: _Parts, of_items: Ids) -> Folders:
     return Folders.of(_restored_texts(parts, "folders", np.flatnonzero(used).astype(np.uint32)), used)
 
 
-def _one(parts: _Parts, name: str) -> bytearray:
-    (data,) = parts[name]
-    return data
+def _one(parts: _Parts, name: str, left: Collection[str]) -> _Part:
+    (part,) = parts[name]
+    return part if name in left else _read(part)
+
+
+def _each(parts: _Parts, name: str) -> Iterator[bytearray]:
+    return (_read(part) for part in parts.get(name, ()))
+
+
+def _read(part: _Part) -> bytearray:
+    return part if isinstance(part, bytearray) else part.read_all()
 
 
 def _numbers(parts: _Parts, name: str, kind: type[Any]) -> NDArray[Any]:
     """In the memory that they were read into."""
-    return np.frombuffer(_one(parts, name), kind)
+    (part,) = parts[name]
+    return np.frombuffer(_read(part), kind)

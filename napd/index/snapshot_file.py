@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from struct import Struct
 from typing import BinaryIO
@@ -23,7 +23,7 @@ from blake3 import blake3
 
 from ..durable import sync_entry
 from ..errors import NapError
-from .arena import Stretch
+from .arena import OpenFile, Stretch
 
 #: Parts that a file may have.
 MAX_PARTS = 1_000_000
@@ -32,7 +32,7 @@ _BEGIN = f"napd index snapshot 2 {sys.byteorder}\n".encode()
 _HEAD = Struct("=16sQ")
 _END = "end"
 _HASH_BYTES = 32
-#: Bytes read at once of a part that is only looked at.
+#: Bytes of a part that are read at once.
 _AT_ONCE = 1 << 20
 
 
@@ -91,7 +91,7 @@ class SnapshotWriter:
 
         :raises OSError: it cannot be opened.
         """
-        return Stretch(self._path, *self._places[name])
+        return Stretch(OpenFile(self._path), *self._places[name])
 
     def abandon(self) -> None:
         """Leave nothing of it."""
@@ -106,55 +106,48 @@ def read_parts(path: Path) -> dict[str, list[bytearray]]:
 
     :raises SnapshotRefused: it is not there, of another version or machine, or damaged.
     """
-    parts, _ = open_parts(path)
-    return parts
+    return {name: [part.read_all() for part in parts] for name, parts in find_parts(path).items()}
 
 
-def open_parts(path: Path, leave: Collection[str] = ()) -> tuple[dict[str, list[bytearray]], dict[str, Stretch]]:
-    """All parts by name, and those of these names where they are in the file.
+def find_parts(path: Path) -> dict[str, list[Stretch]]:
+    """All parts by name, where they are in the file: it was read once, to see that it is whole.
 
     :raises SnapshotRefused: as by `read_parts`.
     """
     try:
+        opened = OpenFile(path)
         with open(path, "rb") as file:
-            parts, places = _read_parts(file, os.fstat(file.fileno()).st_size, leave)
-        return parts, {name: Stretch(path, *place) for name, place in places.items()}
+            places = _find_parts(file, os.fstat(file.fileno()).st_size)
+        return {name: [Stretch(opened, *place) for place in some] for name, some in places.items()}
     except FileNotFoundError:
         raise SnapshotRefused("there is no snapshot") from None
     except OSError as error:
         raise SnapshotRefused(f"{path.name} cannot be read: {error.strerror}") from error
 
 
-def _read_parts(
-    file: BinaryIO, size: int, leave: Collection[str]
-) -> tuple[dict[str, list[bytearray]], dict[str, tuple[int, int]]]:
+def _find_parts(file: BinaryIO, size: int) -> dict[str, list[tuple[int, int]]]:
+    """Where the bytes of each begin, and how many they are."""
     hasher = blake3()
     begin = file.read(len(_BEGIN))
     if begin != _BEGIN:
         raise SnapshotRefused("the snapshot is of another version, or of another kind of machine")
     hasher.update(begin)
-    parts: dict[str, list[bytearray]] = {}
-    left: dict[str, tuple[int, int]] = {}
+    places: dict[str, list[tuple[int, int]]] = {}
     for _ in range(MAX_PARTS):
         head = file.read(_HEAD.size)
         if len(head) < _HEAD.size:
             break
         hasher.update(head)
         raw_name, length = _HEAD.unpack(head)
-        if length > size - file.tell():
+        start = file.tell()
+        if length > size - start:
             break
         name = raw_name.rstrip(b"\0").decode("ascii", "replace")
-        if name in leave:
-            left[name] = file.tell(), length
-            for at in range(0, length, _AT_ONCE):
-                hasher.update(file.read(min(_AT_ONCE, length - at)))
-            continue
-        data = bytearray(length)
-        file.readinto(data)  # type: ignore[attr-defined]
         if name == _END:
-            if data != hasher.digest() or file.tell() != size:
+            if file.read(length) != hasher.digest() or file.tell() != size:
                 break
-            return parts, left
-        hasher.update(data)
-        parts.setdefault(name, []).append(data)
+            return places
+        for at in range(0, length, _AT_ONCE):
+            hasher.update(file.read(min(_AT_ONCE, length - at)))
+        places.setdefault(name, []).append((start, length))
     raise SnapshotRefused("the snapshot is damaged: it is cut off, or bytes of it have changed")

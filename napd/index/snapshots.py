@@ -21,7 +21,7 @@ from .arena import Stretch
 from .catalogues import Catalogues
 from .engine import MemoryEngine
 from .snapshot import LEFT, Restored, restored
-from .snapshot_file import Part, SnapshotRefused, SnapshotWriter, open_parts
+from .snapshot_file import Part, SnapshotRefused, SnapshotWriter, find_parts
 from .store.interface import IndexStore
 from .table import ItemTable
 
@@ -52,7 +52,7 @@ class SnapshotFile:
 
     def read(self) -> Deferred[Restored]:
         """:raises SnapshotRefused: there is none that can be used."""
-        return self._worker.run(lambda: restored(*open_parts(self._path, LEFT)))
+        return self._worker.run(lambda: restored(find_parts(self._path), LEFT))
 
     async def write(self, parts: Iterator[Part]) -> Written:
         """Between two chunks of a part the reactor does other work.

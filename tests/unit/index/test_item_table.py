@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from napd.index import folders as folders_module
 from napd.index import lookup
 from napd.index import table as table_module
-from napd.index.arena import Stretch
+from napd.index.arena import OpenFile, Stretch
 from napd.index.columns import Column, Ids, bitmap, distinct, ids_in
 from napd.index.contents import ContentIds
 from napd.index.folders import Folders
@@ -88,7 +88,7 @@ def test_texts_stay_what_they_are_when_they_move_into_a_file(tmp_path: Path) -> 
     # The room of both is being written.
     texts.put(3, b"six")
     (tmp_path / "texts").write_bytes(b"one.two\0gone")
-    texts.rest_on(Stretch(tmp_path / "texts", 0, 12))
+    texts.rest_on(Stretch(OpenFile(tmp_path / "texts"), 0, 12))
     texts.drop(1)
     texts.put(4, b"ten")
     texts.drop(4)
@@ -104,7 +104,7 @@ def test_ids_stay_what_they_are_when_they_move_into_a_file(tmp_path: Path) -> No
     found.add(2, content(2))
     found.add(4, content(4))
     (tmp_path / "ids").write_bytes(bytes(96) + bytes.fromhex(content(3)))
-    found.rest_on(Stretch(tmp_path / "ids", 0, 128))
+    found.rest_on(Stretch(OpenFile(tmp_path / "ids"), 0, 128))
     found.add(1, content(1))
     assert [found.id_of(number) for number in range(1, 5)] == [content(number) for number in range(1, 5)]
     assert [found.number_of(content(number)) for number in range(1, 5)] == [1, 2, 3, 4]

@@ -15,13 +15,13 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from napd.index import snapshot, snapshots
-from napd.index.arena import Stretch
+from napd.index.arena import OpenFile, Stretch
 from napd.index.engine import MemoryEngine
 from napd.index.housekeeping import Housekeeping
 from napd.index.items import Item
 from napd.index.presence import Presence
 from napd.index.snapshot import LEFT, Restored, restored
-from napd.index.snapshot_file import Part, SnapshotRefused, SnapshotWriter, open_parts, read_parts
+from napd.index.snapshot_file import Part, SnapshotRefused, SnapshotWriter, find_parts, read_parts
 from napd.index.snapshots import PERIOD_S, SnapshotFile, Snapshots
 from napd.index.store.interface import StoreFailed
 from napd.index.store.memory import MemoryStore
@@ -179,7 +179,7 @@ def test_an_engine_goes_on_while_its_names_and_ids_move_into_the_file(rounds: li
                 writer.finish()
                 one.table.rest_on({name: writer.stretch(name) for name in LEFT})
                 has_what_it_should(one.table, one.items)
-                found = restored(*open_parts(path, LEFT)).table
+                found = restored(find_parts(path), LEFT).table
                 has_what_it_should(found, {number: item for number, item in known.items() if number in one.items})
     finally:
         snapshot.CHUNK_BYTES = chunk
@@ -197,7 +197,7 @@ def has_what_it_should(table: ItemTable, items: dict[int, Item]) -> None:
 
 def test_a_file_that_shrinks_is_an_error_and_not_another_name(path: Path) -> None:
     path.write_bytes(b"0123456789")
-    stretch = Stretch(path, 2, 6)
+    stretch = Stretch(OpenFile(path), 2, 6)
     assert (len(stretch), stretch.read(1, 4)) == (6, b"3456")
     path.write_bytes(b"0123")
     with pytest.raises(OSError, match="cut off"):
