@@ -53,7 +53,7 @@ class Hearing:
         else:
             self._waiting = deque([line])
             self._link.pause_reading()
-            self._turns.add(self, self._hear_on)
+            self._turns.hear(self, self._hear_on)
 
     def pause(self) -> None:
         """Read no more until `resume`; what is read already is heard."""

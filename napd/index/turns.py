@@ -1,7 +1,7 @@
 """Whose turn it is: what costs something is done in small pieces, and the reactor gets its turn in between.
 
-Sessions take turns, one piece each. Where both wait, requests and changes do too: who searches waits for one piece of a
-change, however many peers announce, and who announces for one search.
+Sessions take turns, one piece each. Requests, what is heard of those who say much, and changes do too, where several of
+them wait: who searches waits for one piece of what is heard and for one piece of a change, however many peers announce.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ Work = Callable[[], object]
 class Turns:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._requests = _Round()
-        self._changes = _Round()
-        #: Whose turn it is where both wait.
-        self._first, self._second = self._requests, self._changes
+        self._requests, self._heard, self._changes = rounds = _Round(), _Round(), _Round()
+        #: The first that has something is served next, and then comes behind the others.
+        self._rounds = deque(rounds)
         self._next: IDelayedCall | None = None
 
     def waiting(self, owner: Hashable) -> int:
@@ -32,6 +31,11 @@ class Turns:
     def add(self, owner: Hashable, work: Work) -> None:
         """A request that costs something, of the one who made it."""
         self._requests.add(owner, work)
+        self._schedule()
+
+    def hear(self, owner: Hashable, work: Work) -> None:
+        """To understand something of what this one has said."""
+        self._heard.add(owner, work)
         self._schedule()
 
     def change(self, owner: Hashable) -> Deferred[None]:
@@ -45,12 +49,13 @@ class Turns:
         return turn
 
     def drop(self, owner: Hashable) -> None:
-        """What this one has requested need not be done. Changes are never given up so."""
+        """What this one has requested, or said, need not be done. Changes are never given up so."""
         self._requests.drop(owner)
+        self._heard.drop(owner)
 
     def stop(self) -> None:
-        self._requests.clear()
-        self._changes.clear()
+        for some in self._rounds:
+            some.clear()
         if self._next is not None:
             self._next.cancel()
             self._next = None
@@ -61,13 +66,12 @@ class Turns:
 
     def _serve(self) -> None:
         self._next = None
-        if not self._first:
-            if not self._second:
-                return
-            self._first, self._second = self._second, self._first
-        served = self._first
+        served = next(filter(None, self._rounds), None)
+        if served is None:
+            return
+        self._rounds.remove(served)
+        self._rounds.append(served)
         owner, work = served.take()
-        self._first, self._second = self._second, self._first
         # Whatever is asked for now has to wait: this turn is taken.
         self._schedule()
         if work():

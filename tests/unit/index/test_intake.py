@@ -71,18 +71,21 @@ def test_nobody_waits_for_ever(changes: list[int | None]) -> None:
     assert (waiting, intake.cost) == (0, 0)
 
 
-def test_requests_and_changes_take_turns_and_so_do_their_owners() -> None:
+def test_requests_what_is_heard_and_changes_take_turns_and_so_do_their_owners() -> None:
     clock = Clock()
     turns, done = Turns(clock), list[str]()
     turns.change("x").addCallback(lambda _: done.append("at once"))
     assert done == ["at once"]
     for owner in ("ann", "ann", "ann", "bob"):
         turns.change(owner).addCallback(lambda _, owner: done.append(owner), owner)
+        turns.hear(owner, lambda owner=owner: done.append(f"{owner} said"))  # type: ignore[misc]
     for number in range(2):
         turns.add("searcher", lambda number=number: done.append(f"search {number}"))  # type: ignore[misc]
     assert done == ["at once"]
     clock.advance(0)
-    assert done == ["at once", "search 0", "ann", "search 1", "bob", "ann", "ann"]
+    assert done[1:] == [
+        "search 0", "ann said", "ann", "search 1", "bob said", "bob", "ann said", "ann", "ann said", "ann",
+    ]  # fmt: skip
 
 
 def test_a_change_made_in_somebodys_turn_waits_for_the_next() -> None:
