@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from ..errors import Misuse
 from ..net.dial import join_address, split_address
@@ -37,6 +37,12 @@ def fit_for(addresses: Iterable[str], *, local: bool) -> tuple[str, ...]:
     loopback = [address for address in addresses if is_loopback(split_address(address)[0])]
     others = [address for address in addresses if address not in loopback]
     return tuple(loopback + others if local else others)
+
+
+def origin(host: str) -> str:
+    """Who counts as one: an IPv4 address, or the 64 bits that an IPv6 customer has to choose addresses from."""
+    number = _number(host.partition("%")[0])
+    return str(ip_network((number, 64), strict=False)) if isinstance(number, IPv6Address) else host
 
 
 def is_loopback(host: str) -> bool:

@@ -11,6 +11,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from .handshakes import Handshakes
 from .identity import Identity
 from .next_turn import NextTurn
 from .records import Records, records_of
@@ -48,7 +49,7 @@ class TLSStreamFactory:
         self._connect = connect
         self._wrapped = wrapped
         self._kept = kept
-        self._next_turn: NextTurn | None = None
+        self._shared: tuple[NextTurn, Handshakes] | None = None
         # One that is made for each link that is dialled has no news when it starts and stops.
         wrapped.noisy = False
 
@@ -57,9 +58,9 @@ class TLSStreamFactory:
         return None if user is None else _Connected(lambda tcp: self._stream(user, tcp))
 
     def _stream(self, user: Any, tcp: Any) -> TLSStream:
-        if self._next_turn is None:
-            self._next_turn = NextTurn(tcp.reactor)
-        return TLSStream(self._connect(), user, tcp, self._kept, self._next_turn)
+        if self._shared is None:
+            self._shared = NextTurn(tcp.reactor), Handshakes(tcp.reactor)
+        return TLSStream(self._connect(), user, tcp, self._kept, *self._shared)
 
     def doStart(self) -> None:
         self._wrapped.doStart()

@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import LocalProtocolError
+from .handshakes import Handshakes
 from .next_turn import NextTurn
 from .outgoing import Outgoing
 from .records import RECORD_BYTES, Records
@@ -72,12 +73,20 @@ class TLSStream:
     :param tcp: Twisted's transport of it; its socket is ours until `tcp` is told to close it.
     :param kept: where bytes are put before they are decrypted, and in its last `TAKEN_BYTES` after; shared by all
         streams of a thread.
-    :param next_turn: shared, too.
+    :param next_turn: and `handshakes` are shared, too.
     """
 
     takes_views = True
 
-    def __init__(self, connection: Records, user: StreamUser, tcp: Any, kept: memoryview, next_turn: NextTurn) -> None:
+    def __init__(
+        self,
+        connection: Records,
+        user: StreamUser,
+        tcp: Any,
+        kept: memoryview,
+        next_turn: NextTurn,
+        handshakes: Handshakes,
+    ) -> None:
         self._connection = connection
         self._user = user
         self._tcp = tcp
@@ -92,6 +101,7 @@ class TLSStream:
         self._turn_bytes = 0
         self._writing = False
         self._next_turn = next_turn
+        self._handshakes = handshakes
         self._gathered = bytearray()
         self._producer: IPushProducer | None = None
         self._producer_paused = False
@@ -191,6 +201,15 @@ class TLSStream:
         return "TLS"
 
     def doRead(self) -> None:
+        if self._state is _State.HANDSHAKING:
+            if self._handshakes.may_go_on():
+                began = self._reactor.seconds()
+                self._read()
+                self._handshakes.went_on_since(began)
+        else:
+            self._read()
+
+    def _read(self) -> None:
         taken = 0
         while taken < READ_TURN_BYTES and self._reading:
             room = self._read_bytes

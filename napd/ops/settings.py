@@ -113,7 +113,7 @@ INDEX_SETTINGS = (
         "connections_per_address",
         kinds.count(1, 1_000_000),
         "N",
-        "Connections at a time from one address; loopback is not counted.",
+        "Connections at a time from one address; loopback is not counted. A fortieth as many may come anew a second.",
         200,
         option=False,
     ),

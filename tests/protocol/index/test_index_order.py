@@ -322,6 +322,29 @@ def test_connections_are_limited_in_all_and_those_beyond_are_told() -> None:
     assert index.peer("dan", "127.0.0.1").one(wire.Bye).code == "limit"
 
 
+def test_an_ipv6_network_of_one_customer_is_one_address() -> None:
+    index = IndexScript(limits=Limits(connections_per_address=2))
+    for number in (1, 2):
+        index.online(f"ann{number}", host=f"2001:db8:0:1::{number}")
+    beyond = index.peer("cat", "2001:db8:0:1:ffff::3")
+    assert beyond.one(wire.Bye).message == "over 2 connections from 2001:db8:0:1::/64"
+    index.online("dan", host="2001:db8:0:2::1")
+
+
+def test_connections_that_come_and_go_too_fast_are_turned_away_without_a_handshake() -> None:
+    index = IndexScript(limits=Limits(connections_per_address=40))
+    gate = index.doorway.admits
+    address, another = (IPv4Address("TCP", host, 40_000) for host in ("192.0.2.1", "192.0.2.2"))
+    came = sum(gate(address) for _ in range(100))
+    assert came == 40 + MAX_TOLD
+    assert gate(another)
+    assert [event["limit"] for event in index.events("limit.hit")] == ["index.arrivals"]
+    index.clock.advance(3)
+    assert sum(gate(address) for _ in range(100)) == 3
+    loopback = IPv4Address("TCP", "127.0.0.1", 40_000)
+    assert all(gate(loopback) for _ in range(200))
+
+
 def test_a_flood_of_connections_is_turned_away_before_it_costs_a_handshake() -> None:
     index = IndexScript(limits=Limits(connections_per_address=1))
     gate = index.doorway.admits

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec import Struct
 
+from napd.index.doorway import ANEW_PER_S, MAX_TOLD
 from napd.index.limits import Limits
 from napd.index.session import LOGIN_S
 from napd.wire import index as wire
@@ -87,6 +88,8 @@ def test_the_figures_are_those_of_the_code() -> None:
         f"up to {wire.MAX_PARTIAL_TOLD}, after all",
         f"{limits.searches_per_s:.0f} searches a second in the long run, {limits.search_burst} at once",
         f"beyond {limits.connections_per_address} from one address",
+        f"than {limits.connections_per_address * ANEW_PER_S:.0f} a second in the long run",
+        f"{limits.connections_per_address + MAX_TOLD} at once",
         f"{limits.connections:,} in all",
         f"Beyond {limits.error_burst} such errors",
     ):
