@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 import pytest_twisted
+from hypothesis import settings
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
@@ -30,6 +31,10 @@ reactor: Any = global_reactor
 COROUTINE_S = 30.0
 #: Seconds that connections which are being closed get to be gone.
 SETTLE_S = 2.0
+
+# How long an example takes is the machine's business, which may have other work.
+settings.register_profile("napd", deadline=None)
+settings.load_profile("napd")
 
 
 @pytest.hookimpl(tryfirst=True, wrapper=True)
