@@ -251,6 +251,8 @@ class TLSStream:
     def tcp_lost(self, reason: Failure) -> None:
         """It is closed; in general because it was told to."""
         self._end(reason.value or ConnectionLost(), lambda: None)
+        # Tens of kilobytes of OpenSSL's, which should not wait for the collector of cycles.
+        del self._connection
         self._user.connectionLost(Failure(self._reason))
 
     # --- Inside ----------------------------------------------------------------------------------
