@@ -71,26 +71,35 @@ def shown(table: ItemTable, presence: Presence, content: int, asker: Asker, amon
     return None if view is None else view.row
 
 
-def found(table: ItemTable, presence: Presence, content: int, asker: Asker, among: Among) -> Found | None:
-    """A content that matches, as it is told to the asker, who has it not; None if nobody offers it to him."""
-    if presence.has_restricted(content):
-        row = _shown_apart(table, presence, content, asker, among)
-        if row is None:
-            return None
-        holders = sorted(presence.holders_for(content, asker))
-        names = {table.row(item).name for item in islice(presence.items_for(content, asker), MAX_COUNTED)}
-        return Found(table.content_id(content), row, len(holders), _users(presence, holders[:MAX_USERS]), len(names))
-    view = _view(table, presence, content, asker, among)
-    if view is None:
+def found(table: ItemTable, presence: Presence, contents: Iterable[int], asker: Asker, among: Among) -> Sequence[Found]:
+    """Contents that match, as they are told to the asker, who has none of them. What nobody offers him is left out."""
+    told: list[Found | None] = []
+    new: list[tuple[int, int, View]] = []
+    for content in contents:
+        if presence.has_restricted(content):
+            told.append(_found_apart(table, presence, content, asker, among))
+            continue
+        view = _view(table, presence, content, asker, among)
+        if view is not None and view.found is None:
+            new.append((len(told), content, view))
+        told.append(None if view is None else view.found)
+    users = presence.some_users([content for _, content, _ in new], MAX_USERS)
+    for (at, content, view), names in zip(new, users, strict=True):
+        sources = presence.count_for(content, asker)
+        told[at] = view.found = Found(table.content_id(content), view.row, sources, sorted(names), view.names)
+    return [one for one in told if one is not None]
+
+
+def _found_apart(table: ItemTable, presence: Presence, content: int, asker: Asker, among: Among) -> Found | None:
+    """The same where not everybody sees the same."""
+    row = _shown_apart(table, presence, content, asker, among)
+    if row is None:
         return None
-    if view.found is None:
-        users = _users(presence, presence.some_holders(content, MAX_USERS))
-        view.found = Found(table.content_id(content), view.row, presence.count_for(content, asker), users, view.names)
-    return view.found
-
-
-def _users(presence: Presence, holders: Iterable[int]) -> Sequence[str]:
-    return sorted(online.account.user for holder in holders if (online := presence.get(holder)) is not None)
+    holders = sorted(presence.holders_for(content, asker))
+    told = (presence.get(holder) for holder in holders[:MAX_USERS])
+    users = sorted(online.account.user for online in told if online is not None)
+    names = {table.row(item).name for item in islice(presence.items_for(content, asker), MAX_COUNTED)}
+    return Found(table.content_id(content), row, len(holders), users, len(names))
 
 
 # --- What everybody sees -------------------------------------------------------------------------
@@ -140,6 +149,9 @@ def _elected(table: ItemTable, by_votes: Sequence[tuple[int, int]], uncounted: i
     :param by_votes: how many accounts offer each item; so many more offer others.
     """
     votes, items = zip(*by_votes, strict=True)
+    if votes[0] > sum(votes[1:]) + uncounted and table.said(items[0])[1]:
+        # More than all others together.
+        return table.row(items[0])
     # Bytes of UTF-8 are in the order of their characters.
     names, medias = zip(*map(table.said, items), strict=True)
     name = elected(names, votes, uncounted)

@@ -63,11 +63,8 @@ class MemoryEngine:
         if wanted.query.impossible is not None:
             return Page((), truncated=False, next=None, reason=wanted.query.impossible)
         selected = self._select(wanted, asker)
-        results = [
-            result
-            for _, number in selected.first[: wanted.limit]
-            if (result := found(self._table, self._presence, number, asker, selected.among)) is not None
-        ]
+        contents = (number for _, number in selected.first[: wanted.limit])
+        results = found(self._table, self._presence, contents, asker, selected.among)
         more = len(selected.first) > wanted.limit
         return Page(
             results,

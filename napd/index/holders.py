@@ -6,7 +6,8 @@ there is the last account itself. Most contents have a single one.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from .columns import Column, Ids
 
 #: A number from this one on is no place but the last account of a list.
 _LAST = 1 << 31
+#: Steps through many lists at once.
+MAX_ABREAST = 64
 
 
 class Holders:
@@ -30,14 +33,32 @@ class Holders:
     def of(self, content: int) -> list[int]:
         return list(self._each(content))
 
-    def some_of(self, content: int, among: Container[int], most: int) -> list[int]:
-        """At most so many of those that are among these."""
-        found: list[int] = []
-        for account in self._each(content):
-            if len(found) == most:
-                break
-            if account in among:
-                found.append(account)
+    def some_of(self, content: int, among: Column[np.uint8], most: int) -> list[int]:
+        """At most so many of those that are marked there."""
+        marks = among.one
+        return list(islice((account for account in self._each(content) if marks[account]), most))
+
+    def some_of_each(self, contents: Ids, among: Column[np.uint8], most: int) -> list[list[int]]:
+        """`some_of` each of these, a hundred of them in the time of a few: their lists are walked side by side."""
+        rows, at = np.arange(len(contents)), self._first.all[contents.astype(np.intp)]
+        counts = np.zeros(len(contents), np.int64)
+        found: list[list[int]] = [[] for _ in range(len(contents))]
+        for _ in range(MAX_ABREAST):
+            rows, at = rows[at != 0], at[at != 0]
+            if not len(rows):
+                return found
+            is_last = at >= _LAST
+            accounts = self._account.all[np.where(is_last, 0, at)]
+            accounts[is_last] = at[is_last] - np.uint32(_LAST)
+            marked = among.all[accounts] != 0
+            for row, account in zip(rows[marked].tolist(), accounts[marked].tolist(), strict=True):
+                found[row].append(account)
+            counts[rows[marked]] += 1
+            at = np.where(is_last, 0, self._next.all[np.where(is_last, 0, at)])
+            at[counts[rows] >= most] = 0
+        # What is left are long lists of those who are not there.
+        for row in rows[at != 0].tolist():
+            found[row] = self.some_of(int(contents[row]), among, most)
         return found
 
     @property

@@ -10,7 +10,7 @@ from pyroaring import BitMap
 
 from .claims import Among, shown
 from .items import Asker
-from .order import FREE_SLOT_POINTS, Place, name_key, source_points, text_points
+from .order import FREE_SLOT_POINTS, name_key, source_points, text_points
 from .presence import Presence
 from .search import Wanted
 from .table import ItemTable, Row
@@ -45,7 +45,9 @@ class Judge:
         self._matches = matches
         self._by_words = by_words
         self._words = table.words.one
-        self._own = presence.get(asker.number)
+        own = presence.get(asker.number)
+        self._own = own if own is not None and own.items else None
+        self._uneven = presence.is_uneven
         self._attributes = None if decided else query.attributes
         self._needed = [choice for choice in query.wanted if not choice.decided()]
         # Words alone are left out by bitmaps.
@@ -53,34 +55,31 @@ class Judge:
         self._looks = bool(self._attributes is not None or self._needed or self._barred)
         self.among = Among(matches, self._fits if self._looks else None)
 
-    def place(self, item: int, content: int, lowest: Any) -> Place | None:
-        """None if it is no result after all.
+    def look(self, item: int, content: int, lowest: Any) -> int | str | None:
+        """What the content's place begins with; None if it is no result after all.
 
         :param item: of the content, that which can make the best place; `lowest` is what that begins with.
         """
-        if self._has_it(content):
+        if self._own is not None and self._presence.holds(self._own, content):
+            # What he has is not among the matches, but may be the same under another name.
             return None
         if self._sort == "best":
             worth = self._worth(item, content)
             if worth is None:
                 return None
-            if self._presence.is_uneven:
-                number = self._uneven(worth, content)
-            else:
-                number = lowest + self._by_words[self._words[item]] - worth
-            return number, self._table.content_id(content)
+            if self._uneven:
+                return self._uneven_number(worth, content)
+            number: int = lowest + self._by_words[self._words[item]] - worth
+            return number
         if self._looks and not any(self._fits(self._table.row(one)) for one in (item, *self._others(item, content))):
             return None
         if self._sort == "sources":
-            return lowest, self._table.content_id(content)
+            sources: int = lowest
+            return sources
         seen = shown(self._table, self._presence, content, self._asker, self.among)
         if seen is None:
             return None
-        return -seen.size if self._sort == "size" else name_key(seen.name), self._table.content_id(content)
-
-    def _has_it(self, content: int) -> bool:
-        """Whether the asker offers the content himself, under another name: what he has is not among the matches."""
-        return self._own is not None and self._presence.holds(self._own, content)
+        return -seen.size if self._sort == "size" else name_key(seen.name)
 
     def _others(self, item: int, content: int) -> Iterator[int]:
         """What else of the content matches."""
@@ -114,7 +113,7 @@ class Judge:
             and (attributes is None or attributes.met_by(row.name, row.size, row.media))
         )
 
-    def _uneven(self, worth: int, content: int) -> int:
+    def _uneven_number(self, worth: int, content: int) -> int:
         """The number in a place, without the sources that do not count, and where all are busy."""
         sources = self._presence.count_for(content, self._asker)
         counting = sources - self._presence.excess_for(content, self._asker)

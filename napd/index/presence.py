@@ -16,7 +16,7 @@ from pyroaring import BitMap
 
 from .absent import Absent, Absentees
 from .bands import Bands
-from .columns import Ids, bitmap, distinct, ids_in, with_these
+from .columns import Column, Ids, bitmap, distinct, ids_in, with_these
 from .holders import Holders
 from .items import Asker
 from .networks import MOST, Networks
@@ -27,6 +27,8 @@ from .swarms import Swarms
 from .table import ItemTable
 from .views import Views
 
+#: Contents whose holders are looked up one by one.
+FEW = 8
 #: Sources of a content up to which it matters of which networks they are; of more, some networks' are few.
 MAX_WEIGHED = 2_000
 
@@ -59,8 +61,8 @@ class Presence:
         self._by_user: dict[str, Online] = {}
         self._popularity = Popularity(table)
         self._holders = Holders()
-        #: Accounts that are linked as holders of what they offer now, and those that left.
-        self._offering: set[int] = set()
+        #: Marked: accounts that are linked as holders of what they offer now. And those that left.
+        self._offering = Column(np.uint8)
         self._absent = Absentees(self._holders)
         self._restricted = Restricted(table)
         #: What contents are called, as `claims` found it.
@@ -77,6 +79,7 @@ class Presence:
     def connect(self, account: Account, session: int, since: float) -> Online:
         """Bring an account online, holding nothing yet: `add` follows. It must not be online."""
         online = Online(account, session, since)
+        self._offering.reach(account.number)
         self._online[account.number] = online
         self._by_user[account.user] = online
         return online
@@ -93,7 +96,7 @@ class Presence:
             self._absent.add(account, Absent(items, contents, online.bytes))
             self._note(online, changed, -online.listings, -online.bytes)
         self.swarms.drop(online.account, list(self.swarms.of(online.account)))
-        self._offering.discard(account)
+        self._offering.one[account] = 0
         self.networks.leave(account)
         self.busy.discard(account)
         del self._online[account]
@@ -120,7 +123,7 @@ class Presence:
         if absent is None:
             return None
         online.items, online.contents = absent.items, absent.contents
-        self._offering.add(online.account.number)
+        self._offering.one[online.account.number] = 1
         changed = ids_in(absent.contents)
         self._popularity.more(ids_in(absent.items), changed)
         self._note(online, changed, len(absent.items), absent.bytes)
@@ -195,7 +198,7 @@ class Presence:
 
     def _link(self, account: int, gained: Ids) -> None:
         absent = self._absent.take(account)
-        self._offering.add(account)
+        self._offering.one[account] = 1
         if absent is None:
             self._holders.add(account, gained)
         else:
@@ -276,13 +279,19 @@ class Presence:
         """How many accounts online offer this very item to everyone."""
         return self._popularity.offers(item)
 
-    def some_holders(self, content: int, most: int) -> Sequence[int]:
-        """At most so many of the accounts that offer this content to everyone."""
-        return self._holders.some_of(content, self._offering, most)
+    def some_users(self, contents: Sequence[int], most: int) -> Sequence[list[str]]:
+        """Of each content, which may not be restricted, at most so many of the users who offer it."""
+        if len(contents) < FEW:
+            holders = [self._holders.some_of(content, self._offering, most) for content in contents]
+        else:
+            holders = self._holders.some_of_each(np.array(contents, np.uint32), self._offering, most)
+        online = self._online
+        return [[online[account].account.user for account in of_it] for of_it in holders]
 
     def holders_for(self, content: int, asker: Asker) -> Collection[int]:
         """Accounts that offer this content to the asker, whatever they call it; the asker too, if it does."""
-        public = [account for account in self._holders.of(content) if account in self._offering]
+        is_offering = self._offering.one
+        public = [account for account in self._holders.of(content) if is_offering[account]]
         restricted = self._restricted.of(content, asker)
         return self._restricted.holders_of(restricted).union(public) if restricted else public
 

@@ -108,9 +108,9 @@ class Ranking:
                 if len(done) == self._examined:
                     return Selected(page.first, True, self._judge.among)
                 done.add(content)
-                place = self._judge.place(item, content, lowest)
-                if place is not None:
-                    page.add(place, content)
+                first = self._judge.look(item, content, lowest)
+                if first is not None and page.has_room(first, prefix):
+                    page.add((first, self._table.content_id(content)), content)
             least = self._lowest(below)
             if least is not None and not page.has_room(least, 0):
                 return Selected(page.first, False, self._judge.among)

@@ -289,4 +289,5 @@ class Wishing:
         matching = Among(items, query.fits)
         if not matching.of(items, self._table):
             return None
-        return found(self._table, self._presence, content, asker, matching)
+        results = found(self._table, self._presence, (content,), asker, matching)
+        return results[0] if results else None

@@ -164,6 +164,34 @@ def test_holders_are_a_dictionary_of_sets(changes: list[tuple[bool, int, set[int
     assert holders.places <= most
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.sets(small)), unique_by=lambda row: row[0]),
+    st.sets(st.integers(1, 30)),
+    st.integers(1, 4),
+)
+def test_some_holders_of_many_contents_are_those_of_each(
+    held: list[tuple[int, set[int]]], marked: set[int], most: int
+) -> None:
+    holders, among = Holders(), Column(np.uint8)
+    for account, contents in held:
+        holders.add(account, ids(*sorted(contents)))
+    for account in marked:
+        among.one[account] = 1
+    found = holders.some_of_each(ids(*range(14)), among, most)
+    for number, some in enumerate(found):
+        there = {account for account, contents in held if number in contents and account in marked}
+        assert len(some) == min(most, len(there)) == len(set(some) & there)
+        assert some == holders.some_of(number, among, most)
+
+
+def test_a_long_list_of_those_who_are_not_there_is_walked_to_its_end() -> None:
+    holders, among = Holders(), Column(np.uint8)
+    for account in range(1, 301):
+        holders.add(account, ids(5, 6))
+    among.one[1] = 1
+    assert holders.some_of_each(ids(5, 6), among, 3) == [[1], [1]]
+
+
 entries = st.builds(
     Entry,
     content=st.integers(1, 3).map(content),
