@@ -55,12 +55,16 @@ class _Consequences:
     _door: Door
     _doorway: Doorway
     _housekeeping: Housekeeping
+    _give_up: Callable[[], None]
 
     def replaced(self, account: int, session: int) -> None:
         self._door.replaced_elsewhere(account, session)
 
     def node_lost(self) -> None:
         self._services.background.start("forget", self._housekeeping.forget_left())
+
+    def store_went_back(self) -> None:
+        self._give_up()
 
     def was_lost(self) -> None:
         # What is not kept has been forgotten: they have to send their lists again.
@@ -78,6 +82,7 @@ class IndexDaemon:
     :param retention_days: for which the catalogue of a peer that left is kept; 0: not at all.
     :param join: how this process comes together with others that share its store.
     :param machine: what others call the machine that it runs on.
+    :param give_up: end the process, for another to begin anew.
     """
 
     method_params: Mapping[str, type[Struct]] = INDEX_METHODS
@@ -98,6 +103,7 @@ class IndexDaemon:
         retention_days: float = RETENTION_DAYS,
         join: Join = alone,
         machine: str = "",
+        give_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._background = Background(events.fault)
@@ -131,7 +137,9 @@ class IndexDaemon:
         name = join_address(machine, split_address(self._listening.address)[1]) if machine else self._listening.address
         services = self._services
         housekeeping = Housekeeping(clock, now, store, services.presence, services.catalogues, services.retention)
-        services.cluster.start(self._background, name, _Consequences(services, door, self._doorway, housekeeping))
+        services.cluster.start(
+            self._background, name, _Consequences(services, door, self._doorway, housekeeping, give_up)
+        )
         self._background.start("load", self._load())
         self._background.start("housekeeping", housekeeping.run())
 

@@ -75,4 +75,5 @@ def compose(frame: Frame) -> IndexDaemon:
         bind=lambda factory: listen(frame.reactor, frame.values["listen"], factory, remember=frame.state / "port"),
         join=chosen.join,
         machine=platform.node(),
+        give_up=frame.give_up,
     )

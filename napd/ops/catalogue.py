@@ -74,6 +74,11 @@ EVENTS: dict[str, EventKind] = {
     "index.node_cut_off": EventKind(
         "error", "The shared database is away: searches go on from memory, logins and announcements wait.", ("error",)
     ),
+    "index.node_outdated": EventKind(
+        "error",
+        "The database has forgotten what this process knows, as after a backup was restored: it ends, to begin anew.",
+        ("change",),
+    ),
     "index.node_resync": EventKind(
         "warn", "The log of changes has a gap; all that is online was read anew.", ("error",)
     ),

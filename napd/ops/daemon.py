@@ -42,7 +42,8 @@ STATUS_S = 5.0
 class Frame:
     """What every part of a daemon may need, made at service start and handed to the composition.
 
-    `values` are the settings in force (`reload` puts new ones here), `state` is locked and has mode 0700.
+    `values` are the settings in force (`reload` puts new ones here), `state` is locked and has mode 0700. `give_up`
+    ends the daemon in good order, with status 1: what started it is to start it again.
     """
 
     reactor: Any
@@ -50,6 +51,7 @@ class Frame:
     state: Any
     events: Events
     background: Background
+    give_up: Callable[[], None] = lambda: None
 
 
 class Running(Protocol):
@@ -171,7 +173,7 @@ class DaemonService(service.Service):
         lock = lock_state(state)
         try:
             narrow_state(state, self._events)
-            frame = Frame(self._reactor, values, state, self._events, Background(self._events.fault))
+            frame = Frame(self._reactor, values, state, self._events, Background(self._events.fault), self._give_up)
             running = self._compose(frame)
             methods = CommonMethods(self._events, self._reload, self._shut_down).handlers()
             control_background = Background(self._events.fault)
@@ -282,6 +284,11 @@ class DaemonService(service.Service):
         self._reason = "shutdown"
         self._end()
         await saved
+
+    def _give_up(self) -> None:
+        self._reason = "given up"
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._end_process, 1)
+        self._end()
 
     def _end(self) -> None:
         try:

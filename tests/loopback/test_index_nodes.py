@@ -11,7 +11,7 @@ import pytest
 
 from napd.index.cluster.interface import LEASE_S
 from tests.support.community import MIB, found, random_file, received, saved, waited
-from tests.support.postgres import PostgresServer, running_server
+from tests.support.postgres import PostgresServer, restore, running_server, save
 from tests.support.processes import IndexProcess, PeerProcess, Processes
 from tests.support.waiting import until
 
@@ -243,6 +243,29 @@ def test_postgresql_restarts_under_load(own_postgres: PostgresServer, processes:
     assert len(anna.seen("index.connected")) == len(bob.seen("index.connected")) == 1
     assert listings(first, "anna") == listings(second, "anna") == 3_002
     assert not first.seen("index.node_lost") and not second.seen("index.node_lost")
+
+
+def test_a_node_whose_database_went_back_ends_and_begins_anew(postgres: PostgresServer, processes: Processes) -> None:
+    url = postgres.database()
+    first, second = nodes(processes, url, 2)
+    anna, bob = peer(processes, "anna", first), peer(processes, "bob", second)
+    random_file(anna.shared / "before.txt", 100)
+    for one in (anna, bob):
+        one.start()
+        one.wait_for_event("index.connected")
+    hears(bob, "before", 1)
+    save(url)
+    random_file(anna.shared / "after.txt", 100)
+    hears(bob, "after", 1)
+    marks = anna.mark(), bob.mark()
+    restore(url)
+    for node in (first, second):
+        assert node.process.wait(30) == 1
+        node.restart()
+    for one, mark in zip((anna, bob), marks, strict=True):
+        one.wait_for_event("index.connected", after=mark, timeout=30)
+    hears(bob, "before", 1)
+    hears(bob, "after", 1)
 
 
 def listings(node: IndexProcess, user: str) -> int:

@@ -55,6 +55,9 @@ class Process:
     def node_lost(self) -> None:
         self.background.start("forget", self.housekeeping.forget_left())
 
+    def store_went_back(self) -> None:
+        """Its daemon would end, and begin anew."""
+
     def was_lost(self) -> None:
         """Its daemon's sessions would end if nothing is kept: see tests/loopback."""
 

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import psycopg
 import pytest
@@ -104,6 +105,33 @@ class PostgresServer:
         )
         if done.returncode:
             raise RuntimeError(f"{program} failed: {(self.directory / 'output').read_text('utf-8', 'replace')[-2000:]}")
+
+
+def save(url: str) -> None:
+    """Remember all that an index has in its database."""
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE SCHEMA saved")
+        for table in _tables(connection):
+            connection.execute(f"CREATE TABLE saved.{table} AS TABLE napd.{table}".encode())
+
+
+def restore(url: str) -> None:
+    """As it was when it was saved; who is connected is thrown out, as when a backup is restored."""
+    with psycopg.connect(url) as connection:
+        tables = _tables(connection)
+        connection.execute(f"TRUNCATE {', '.join(f'napd.{table}' for table in tables)}".encode())
+        for table in tables:
+            connection.execute(f"INSERT INTO napd.{table} OVERRIDING SYSTEM VALUE TABLE saved.{table}".encode())
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+def _tables(connection: psycopg.Connection[Any]) -> list[str]:
+    """What others refer to comes first."""
+    names = [name for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'napd'")]
+    return sorted(names, key=lambda name: (name != "account", name))
 
 
 def running_server() -> Iterator[PostgresServer]:

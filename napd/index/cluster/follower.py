@@ -13,7 +13,7 @@ from ...ops.events import Events
 from ..catalogues import Catalogues
 from ..presence import Online, Presence
 from ..store.interface import NOWHERE, Applied, Opened
-from .interface import Arrival, Condition, Happening, Present, SharedStore
+from .interface import Arrival, Condition, Consequences, Happening, Present, SharedStore
 
 #: Rows of the log read at once.
 PAGE = 200
@@ -33,7 +33,6 @@ class Follower:
     """Keeps to the order of the log. Each row may come twice: what it says is compared with what is known.
 
     :param is_mine: whether this process is, or was, the node of this number.
-    :param replaced: see `Cluster.start`.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class Follower:
         events: Events,
         background: Background,
         is_mine: Callable[[int], bool],
-        replaced: Callable[[int, int], None],
+        consequences: Consequences,
     ) -> None:
         self._store = store
         self._catalogues = catalogues
@@ -52,11 +51,13 @@ class Follower:
         self._events = events
         self._background = background
         self._is_mine = is_mine
-        self._replaced = replaced
+        self._consequences = consequences
         self._remote: dict[int, _Remote] = {}
         #: The last change that is known here; `_stale`: everything has to be read.
         self._at = 0
         self._stale = True
+        #: The last row that was read.
+        self._last: Happening | None = None
         self._asked = False
         self._running = False
 
@@ -106,16 +107,32 @@ class Follower:
             for row in rows:
                 await self._take(row)
                 self._at = row.number
+                self._last = row
 
     async def _read_all(self) -> None:
         self._stale = False
         try:
+            if self._last is not None and not await self._store.remembers(self._last):
+                self._events.emit("index.node_outdated", change=self._last.number)
+                self._consequences.store_went_back()
             standing = await self._store.standing()
             await self._compare(standing.present)
         except BaseException:
             self._stale = True
             raise
         self._at = standing.change
+        await self._note_last()
+
+    async def _note_last(self) -> None:
+        """The row that what has been read ends with."""
+        self._last = None
+        if self._at:
+            try:
+                for row in await self._store.log_since(self._at - 1, 1):
+                    self._last = row
+            except LookupError:
+                # It has been cut off already.
+                return
 
     async def _compare(self, everybody: Sequence[Present]) -> None:
         present = {one.account: one for one in everybody if not self._is_mine(one.node)}
@@ -179,7 +196,7 @@ class Follower:
 
     async def _came(self, one: Present, arrival: Arrival) -> None:
         # Of those who logged in here meanwhile, too.
-        self._replaced(one.account, one.session)
+        self._consequences.replaced(one.account, one.session)
         if self._is_known(one):
             return
         opened = Opened(one.session, NOWHERE, arrival.share)

@@ -165,6 +165,9 @@ class SharedStore(IndexStore, Protocol):
         :raises LookupError: the log does not reach back to it, or has never come so far.
         """
 
+    def remembers(self, known: Happening) -> Deferred[bool]:
+        """Whether this is still a part of what happened, as far as the log reaches back."""
+
 
 class Consequences(Protocol):
     """What a process does about what its cluster finds out."""
@@ -174,6 +177,9 @@ class Consequences(Protocol):
 
     def node_lost(self) -> None:
         """This process has found another dead."""
+
+    def store_went_back(self) -> None:
+        """What this process knows may never have happened: it has to begin anew."""
 
     def was_lost(self) -> None:
         """Another has found this one dead. Sessions that have not ended when this returns are told to all anew."""

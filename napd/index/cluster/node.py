@@ -84,7 +84,7 @@ class Node:
             self._events,
             background,
             lambda node: node in self._numbers,
-            consequences.replaced,
+            consequences,
         )
         self._telling = Telling(self._store, self._presence, self._clock, background)
         self._presence.swarms.turned = self._turned

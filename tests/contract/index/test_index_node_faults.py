@@ -15,7 +15,7 @@ from twisted.internet.defer import ensureDeferred
 
 from napd.index.cluster.interface import CUT_OFF_S, LEASE_S, RENEW_S
 from tests.support.cluster import Nodes
-from tests.support.postgres import PostgresServer, running_server
+from tests.support.postgres import PostgresServer, restore, running_server, save
 from tests.support.waiting import Eventually
 
 
@@ -137,6 +137,19 @@ async def test_nodes_of_one_name_are_two_nodes(nodes: Nodes, eventually: Eventua
     await eventually(lambda: there.users() == {"bob": 1})
 
 
+async def test_a_node_sees_that_the_database_is_an_older_one(nodes: Nodes, eventually: Eventually) -> None:
+    here, there = nodes.start(), nodes.start()
+    await here.login("ann", "a")
+    await eventually(lambda: there.users() == {"ann": 1})
+    save(nodes.url)
+    await there.login("bob", "b")
+    await eventually(lambda: here.users() == there.users() == {"ann": 1, "bob": 1})
+    restore(nodes.url)
+    # By the time that anybody looks others may have been busy: the numbers tell nothing.
+    nodes.sql("UPDATE clock SET change = change + 10")
+    await eventually(lambda: here.said("index.node_outdated") and there.said("index.node_outdated"))
+
+
 @pytest.mark.slow
 @pytest.mark.limit(120)
 async def test_after_postgresql_was_away_for_longer_than_a_lease_nobody_is_judged_for_a_whole_one(
@@ -165,6 +178,7 @@ async def test_after_postgresql_was_away_for_longer_than_a_lease_nobody_is_judge
         await eventually(lambda: here.users() == there.users() == {"ann": 1, "bob": 1})
         lost = [event.fields["node"] for one in (here, there) for event in one.said("index.node_lost")]
         assert lost == [numbers[2]]
+        assert not here.said("index.node_outdated") and not there.said("index.node_outdated")
         assert [here.node.node, there.node.node] == numbers[:2]
         assert CUT_OFF_S < LEASE_S
     finally:

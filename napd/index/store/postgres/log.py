@@ -109,6 +109,15 @@ class Log:
         )  # fmt: skip
         return [_happening(*row) for row in rows]
 
+    def remembers(self, known: Happening) -> bool:
+        """Whether this row is still what it was, or has been cut off the log's old end."""
+        rows = self._sql.rows(f"SELECT {_COLUMNS} FROM change WHERE number = %s", known.number)  # noqa: S608
+        if rows:
+            return _happening(*rows[0]) == known
+        return known.number <= int(
+            self._sql.one("SELECT coalesce((SELECT min(number) - 1 FROM change), change) FROM clock")
+        )
+
     def step_made(self, step: Step) -> Happening | None:
         """The change that this step came to, if it was made."""
         rows = self._sql.rows(

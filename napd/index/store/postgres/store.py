@@ -174,6 +174,9 @@ class PostgresStore:
     def log_since(self, number: int, limit: int) -> Deferred[Sequence[Happening]]:
         return self._read(lambda: self._read_log.since(number, limit))
 
+    def remembers(self, known: Happening) -> Deferred[bool]:
+        return self._read(lambda: self._read_log.remembers(known))
+
     def stop(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop())
 
