@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 from attrs import define, field
@@ -124,12 +125,14 @@ class Nodes:
         self.url = url
         self.all: list[Process] = []
 
-    def start(self, name: str = "", retention_days: float = RETENTION_DAYS) -> Process:
+    def start(self, name: str = "", retention_days: float = RETENTION_DAYS, through: str | None = None) -> Process:
+        """:param through: the address of a proxy that leads to PostgreSQL."""
+        url = self.url if through is None else urlsplit(self.url)._replace(netloc=f"napd@{through}").geturl()
         heard: list[Event] = []
         events = Events(time.time)
         events.listen(heard.append)
         background = Background(events.fault)
-        store = PostgresStore.open(reactor, self.url, lambda: f"account-{next(_ids)}", time.monotonic, Random(1))
+        store = PostgresStore.open(reactor, url, lambda: f"account-{next(_ids)}", time.monotonic, Random(1))
         made: list[Process] = []
 
         def join(catalogues: Catalogues, presence: Presence) -> Node:

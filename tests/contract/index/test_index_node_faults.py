@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ import pytest_twisted
 from twisted.internet.defer import ensureDeferred
 
 from napd.index.cluster.interface import CUT_OFF_S, LEASE_S, RENEW_S
+from tests.support.chaos import ChaosProxy
 from tests.support.cluster import Nodes
 from tests.support.postgres import PostgresServer, restore, running_server, save
 from tests.support.waiting import Eventually
@@ -93,6 +95,36 @@ async def test_other_connections_that_answer_no_more_are_made_anew(
         await eventually(lambda: there.users() == {"ann": 1, "bob": 1}, timeout=20)
         await bob
     assert not here.said("index.node_lost") and not there.said("index.node_lost")
+
+
+@pytest.mark.slow
+@pytest.mark.limit(120)
+async def test_a_node_whose_network_swallows_everything_is_cut_off_found_dead_and_comes_back(
+    nodes: Nodes, eventually: Eventually
+) -> None:
+    proxy = ChaosProxy().start()
+    try:
+        proxy.lead_to(urlsplit(nodes.url).netloc.rpartition("@")[2])
+        here, there = nodes.start(through=proxy.address), nodes.start()
+        await here.login("ann", "a")
+        await there.login("bob", "b")
+        await eventually(lambda: here.users() == there.users() == {"ann": 1, "bob": 1})
+        await eventually(nodes.have_been_steady, timeout=LEASE_S + 5)
+        number = here.node.node
+        # No connection ends, and nothing comes through.
+        proxy.weather.swallowing = True
+        began = time.monotonic()
+        waiting = ensureDeferred(here.login("carl", "c"))
+        await eventually(lambda: not here.node.may_admit(), "no logins are taken", LEASE_S)
+        assert CUT_OFF_S - RENEW_S - 1 < time.monotonic() - began < CUT_OFF_S + 1
+        await eventually(lambda: there.users() == {"bob": 1}, "it is found dead", LEASE_S)
+        assert here.users() == {"ann": 1, "bob": 1} and not waiting.called
+        proxy.weather.swallowing = False
+        await eventually(lambda: here.node.node > number, "it is there again", 2 * LEASE_S)
+        await eventually(lambda: there.users() == here.users() == {"ann": 1, "bob": 1, "carl": 1})
+        await waiting
+    finally:
+        proxy.stop()
 
 
 @pytest.mark.limit(60)

@@ -133,22 +133,29 @@ class Connection:
         if self._made is not None:
             self._made.close()
 
-    def a_second_passed(self) -> None:
+    def a_second_passed(self) -> bool:
         """Cut the connection if an answer is overdue: the server ends statements that take too long, if it can.
 
-        Called every second, on another thread than the one that waits; that one finds the connection lost.
+        Called every second, on another thread than the one that waits; that one finds the connection lost. Returns
+        whether it was cut.
         """
         if not self._asked % 2 or self._asked != self._seen_asked:
             self._seen_asked, self._waited_s = self._asked, 0
-            return
+            return False
         self._waited_s += 1
-        if self._waited_s > self._statement_s + ANSWER_S and self._made is not None:
-            try:
-                with socket.socket(fileno=os.dup(self._made.fileno())) as end:
-                    end.shutdown(socket.SHUT_RDWR)
-            except TROUBLES:
-                # It is lost already.
-                return
+        return self._waited_s > self._statement_s + ANSWER_S and self.wait_no_more()
+
+    def wait_no_more(self) -> bool:
+        """Cut the connection if an answer is waited for; returns whether it was. On any thread."""
+        if self._made is None or not self._asked % 2:
+            return False
+        try:
+            with socket.socket(fileno=os.dup(self._made.fileno())) as end:
+                end.shutdown(socket.SHUT_RDWR)
+        except TROUBLES:
+            # It is lost already.
+            return False
+        return True
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

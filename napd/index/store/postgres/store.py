@@ -194,7 +194,12 @@ class PostgresStore:
         self._seconds.stop()
 
     def _a_second_passed(self) -> None:
-        for connection in (self._writing, self._reading, self._leasing):
+        others = (self._writing, self._reading)
+        if self._leasing.a_second_passed():
+            # What has become of it is likely to have become of them.
+            for connection in others:
+                connection.wait_no_more()
+        for connection in others:
             connection.a_second_passed()
 
     def _transaction(self, work: Callable[[], list[Any]]) -> list[Any]:
