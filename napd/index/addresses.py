@@ -17,6 +17,9 @@ _HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,253}")
 def candidates(host: str, port: int, advertised: Iterable[str]) -> tuple[str, ...]:
     """HOST:PORTs at which a peer may be reached, the observed host first, each once.
 
+    What is loopback for a peer elsewhere is not to be dialled: here it is something else.
+
+
     :param host: as the index sees the peer.
     :param port: where the peer listens; 0: nowhere, so only advertised addresses with a port of their own are left.
     """
@@ -26,7 +29,8 @@ def candidates(host: str, port: int, advertised: Iterable[str]) -> tuple[str, ..
             advertised_host, advertised_port = split_address(text, port or None)
         except Misuse:
             continue
-        if _HOST.fullmatch(advertised_host) and not _is_nowhere(advertised_host):
+        is_elsewhere = is_loopback(advertised_host) and not is_loopback(host)
+        if _HOST.fullmatch(advertised_host) and not _is_nowhere(advertised_host) and not is_elsewhere:
             found.append(join_address(plain_host(advertised_host), advertised_port))
     return tuple(dict.fromkeys(found))
 

@@ -44,7 +44,7 @@ def users(request: int, words: str, presence: Presence, asker: Asker) -> Iterato
 
 
 def user_rows(words: str, presence: Presence, asker: Asker) -> Iterator[wire.UserRow]:
-    wanted = fold(words).split()
+    wanted = set(fold(words).split())
     found = [online for online in presence.all() if all(word in online.account.user for word in wanted)]
     for online in sorted(found, key=lambda online: online.account.user):
         # Long lists take their time, and somebody may go meanwhile.

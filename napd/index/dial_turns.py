@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -24,6 +25,13 @@ class _Peer:
     under_way: int = 0
     waiting: deque[tuple[int, Deferred[None]]] = field(factory=deque)
 
+    def may_be_dialled(self) -> bool:
+        return bool(self.waiting) and self.under_way < MOST_PER_PEER
+
+
+#: A peer that may be dialled: what comes first in its order, when it asked, a number of its own for ties, and itself.
+_Ready = tuple[int, int, int, _Peer]
+
 
 class DialTurns:
     """At most `most` dials at once. Peers that had the fewest come first, then those that have waited longest."""
@@ -35,6 +43,10 @@ class DialTurns:
         self._giving = False
         self._asked = 0
         self._peers: dict[PeerId, _Peer] = {}
+        #: Heaps. What is there of a peer is void when it cannot be dialled any more, or waits for something else.
+        self._fewest: list[_Ready] = []
+        self._oldest: list[_Ready] = []
+        self._numbers = count()
 
     def begin(self, peer: PeerId) -> Deferred[None]:
         """Fires when this peer may be dialled; `end` has to follow. May be cancelled until then."""
@@ -42,13 +54,16 @@ class DialTurns:
         self._asked += 1
         turn: Deferred[None] = Deferred(lambda _: self._leave(peer, turn))
         known.waiting.append((self._asked, turn))
+        self._note(known)
         self._give()
         return turn
 
     def end(self, peer: PeerId) -> None:
         """A dial that was begun is over."""
         self._under_way -= 1
-        self._peers[peer].under_way -= 1
+        known = self._peers[peer]
+        known.under_way -= 1
+        self._note(known)
         self._forget_idle(peer)
         self._give()
 
@@ -64,31 +79,34 @@ class DialTurns:
                 found.had += 1
                 found.under_way += 1
                 _, turn = found.waiting.popleft()
+                self._note(found)
                 turn.callback(None)
         finally:
             self._giving = False
 
     def _next(self) -> _Peer | None:
-        ready = [peer for peer in self._peers.values() if peer.waiting and peer.under_way < MOST_PER_PEER]
-        order: Callable[[_Peer], tuple[int, int]] = _fewest
-        if self._given % OLDEST_EVERY == OLDEST_EVERY - 1:
-            order = _oldest
-        return min(ready, key=order, default=None)
+        heap = self._oldest if self._given % OLDEST_EVERY == OLDEST_EVERY - 1 else self._fewest
+        while heap:
+            _, asked, _, peer = heappop(heap)
+            if peer.may_be_dialled() and peer.waiting[0][0] == asked:
+                return peer
+        return None
+
+    def _note(self, peer: _Peer) -> None:
+        """It may be ready now, or at another place than before."""
+        if peer.may_be_dialled():
+            asked, _ = peer.waiting[0]
+            number = next(self._numbers)
+            heappush(self._fewest, (peer.had, asked, number, peer))
+            heappush(self._oldest, (0, asked, number, peer))
 
     def _leave(self, peer: PeerId, turn: Deferred[None]) -> None:
         known = self._peers[peer]
         known.waiting = deque(entry for entry in known.waiting if entry[1] is not turn)
+        self._note(known)
         self._forget_idle(peer)
 
     def _forget_idle(self, peer: PeerId) -> None:
         known = self._peers[peer]
         if not known.waiting and not known.under_way:
             del self._peers[peer]
-
-
-def _fewest(peer: _Peer) -> tuple[int, int]:
-    return peer.had, peer.waiting[0][0]
-
-
-def _oldest(peer: _Peer) -> tuple[int, int]:
-    return 0, peer.waiting[0][0]

@@ -16,7 +16,8 @@ from twisted.internet.protocol import Factory
 from ..errors import Misuse, Unreachable
 from .identity import Identity
 from .link import SecureLink
-from .tls_factory import read_buffer, stream_client_factory
+from .records import Records
+from .tls_factory import TLSStreamFactory, client_connections, read_buffer
 
 #: Seconds for the TCP connection; the handshake has its own limit.
 CONNECT_S = 10.0
@@ -40,6 +41,8 @@ class TLSDialler:
     reactor: Any
     identity: Identity
     _kept: memoryview = field(init=False, factory=read_buffer)
+    #: By protocol: reading a key and a certificate costs as much as half a handshake.
+    _connections: dict[bytes, Callable[[], Records]] = field(init=False, factory=dict)
 
     async def dial(self, address: str, alpn: bytes, build: Callable[[], SecureLink]) -> None:
         host, port = split_address(address)
@@ -47,9 +50,11 @@ class TLSDialler:
             endpoint = HostnameEndpoint(self.reactor, host, port, timeout=CONNECT_S)
         except ValueError as error:
             raise Unreachable(f"{address} is no address: {error}") from error
-        factory = stream_client_factory(self.identity, alpn, Factory.forProtocol(build), self._kept)
+        connect = self._connections.get(alpn)
+        if connect is None:
+            connect = self._connections[alpn] = client_connections(self.identity, alpn)
         try:
-            await endpoint.connect(factory)
+            await endpoint.connect(TLSStreamFactory(connect, Factory.forProtocol(build), self._kept))
         except ConnectingCancelledError as error:
             # Nobody waits for it any more, which is no fault of anybody's.
             raise CancelledError from error

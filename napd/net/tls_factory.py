@@ -88,8 +88,8 @@ def stream_server_factory(
     return TLSStreamFactory(connect, wrapped, kept)
 
 
-def stream_client_factory(identity: Identity, protocol: bytes, wrapped: Factory, kept: memoryview) -> TLSStreamFactory:
-    """Streams around a client's factory, offering this one protocol."""
+def client_connections(identity: Identity, protocol: bytes) -> Callable[[], Records]:
+    """Makes the OpenSSL ends of a client's connections, which offer this one protocol."""
     context = client_context(identity, protocol)
 
     def connect() -> Records:
@@ -97,4 +97,4 @@ def stream_client_factory(identity: Identity, protocol: bytes, wrapped: Factory,
         connection.set_connect_state()
         return connection
 
-    return TLSStreamFactory(connect, wrapped, kept)
+    return connect
