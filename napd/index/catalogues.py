@@ -9,7 +9,7 @@ import numpy as np
 from pyroaring import BitMap
 from twisted.internet.defer import Deferred
 
-from .columns import Ids, bitmap
+from .columns import Ids, bitmap, distinct
 from .items import Item
 from .presence import Online, Presence
 from .search import SearchEngine
@@ -107,12 +107,14 @@ class Catalogues:
         await self._learn(online, applied.added)
         if self._presence.get(online.account.number) is not online:
             return
-        added = bitmap(_ids(applied.added)) - self._swept
+        added = bitmap(_ids(applied.added))
+        if self._swept:
+            added -= self._swept
         announced = added - online.items
         unseen = self._presence.unseen(announced)
         lost = self._presence.remove(online, applied.withdrawn)
         gained = self._presence.add(online, added)
-        self._seeking.changed(np.union1d(lost, gained))
+        self._seeking.changed(distinct(np.concatenate((lost, gained))) if len(lost) else gained)
         self._wishing.announced(online.account.user, announced, unseen)
 
     def disconnect(self, online: Online) -> None:
@@ -191,4 +193,4 @@ class Catalogues:
 
 
 def _ids(items: Sequence[Item]) -> Ids:
-    return np.fromiter((item.id for item in items), np.uint32, len(items))
+    return np.array([item.id for item in items], np.uint32)

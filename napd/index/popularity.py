@@ -59,6 +59,12 @@ class Popularity:
     def is_offered(self, item: int) -> bool:
         return self.offers(item) > 0
 
+    def not_offered(self, items: Ids) -> Ids:
+        """Those of these that nobody offers."""
+        self._reach()
+        none: Ids = items[self._offers.all[items.astype(np.intp)] == 0]
+        return none
+
     def none_of(self, contents: Ids) -> Ids:
         """Those of these that nobody offers."""
         self._reach()
