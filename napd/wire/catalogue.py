@@ -83,22 +83,32 @@ def digest_of(
     """The same from the fields. Written out: an index does this for everything that it is told."""
     place = folder.encode()
     called = name.encode()
-    members = "\0".join(sorted(audience)).encode()
-    duration = b"" if duration_s is None else b"%.3f" % duration_s
-    bitrate = b"" if bitrate_kbps is None else b"%d" % bitrate_kbps
-    across = b"" if width is None else b"%d" % width
-    down = b"" if height is None else b"%d" % height
     hasher = _BEGUN.copy()
     hasher.update(
         b"".join(
             (
-                _pack_head(32, content, 8, size, len(place)), place, _pack_length(len(called)), called,
-                _pack_length(len(members)), members, _pack_length(len(duration)), duration,
-                _pack_length(len(bitrate)), bitrate, _pack_length(len(across)), across, _pack_length(len(down)), down,
+                _pack_head(32, content, 8, size, len(place)),
+                place,
+                _pack_length(len(called)),
+                called,
+                _EVERYBODY if audience == _PUBLIC else _field("\0".join(sorted(audience)).encode()),
+                _ABSENT if duration_s is None else _field(b"%.3f" % duration_s),
+                _ABSENT if bitrate_kbps is None else _field(b"%d" % bitrate_kbps),
+                _ABSENT if width is None else _field(b"%d" % width),
+                _ABSENT if height is None else _field(b"%d" % height),
             )
         )
-    )  # fmt: skip
+    )
     return hasher.digest()
+
+
+def _field(value: bytes) -> bytes:
+    return _pack_length(len(value)) + value
+
+
+_PUBLIC = (EVERYONE,)
+_EVERYBODY = _field(EVERYONE.encode())
+_ABSENT = _field(b"")
 
 
 class CatalogueDigest:

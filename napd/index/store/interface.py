@@ -2,7 +2,8 @@
 
 Every method returns a Deferred; what has been answered is committed. Calls take effect in the order they are made,
 whether or not their answers are awaited.
-A store that cannot work (a full or broken disk) fails each of them with `StoreFailed` and has changed nothing.
+A store that cannot work (a full or broken disk) fails each of them with `StoreFailed` and has changed nothing. Only one
+that ends in the middle, with the process that writes it, may have made a change that it did not answer.
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ class Counts:
 
 
 class IndexStore(Protocol):
-    """Implemented by `sqlite.SqliteStore` and `memory.MemoryStore`; tests/contract/index holds them to this."""
+    """Implemented by `SqliteStore`, `PostgresStore` and `MemoryStore`; tests/contract/index holds them to this."""
 
     #: How `index status` names it; no passwords in it.
     name: str

@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import struct
+import threading
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ from napd.index.store.sqlite.rows import row_of
 from napd.index.store.sqlite.schema import FUNCTIONS, scripts
 from napd.index.store.sqlite.store import SqliteStore
 from napd.index.store.sqlite.tables import Log, Tables
-from napd.index.store.sqlite.writer import serve
+from napd.index.store.sqlite.writer import MOST_ENTRIES, serve
 from napd.model import PeerId
 from napd.ops.database import open_database
 from napd.ops.events import Events
@@ -108,6 +109,15 @@ def apply(account: int, session: int, base: int, *names: str, most: int = 10_000
     return Apply(account, session, EPOCH, base, base + 1, base == 0, most, rows, ())
 
 
+def heard(link: socket.socket, count: int) -> list[Any]:
+    """So many answers."""
+    answers: list[Any] = []
+    while len(answers) < count:
+        (length,) = struct.unpack("<I", link.recv(4, socket.MSG_WAITALL))
+        answers += decode_answers(link.recv(length, socket.MSG_WAITALL))
+    return answers
+
+
 def test_many_steps_at_once_make_few_commits_and_one_write_of_the_catalogue_each(writer: Writer) -> None:
     account, session = writer.login()
     said: list[str] = []
@@ -117,14 +127,47 @@ def test_many_steps_at_once_make_few_commits_and_one_write_of_the_catalogue_each
         ours.sendall(b"".join(framed(apply(account, session, n, f"m/{n}")) for n in range(300)))
         ours.shutdown(socket.SHUT_WR)
         serve(theirs, writer.committing)
-        answers: list[Any] = []
-        while len(answers) < 300:
-            (length,) = struct.unpack("<I", ours.recv(4, socket.MSG_WAITALL))
-            answers += decode_answers(ours.recv(length, socket.MSG_WAITALL))
+        answers = heard(ours, 300)
     assert [answer.refused for answer in answers] == [None] * 300
     assert sum(sql == "COMMIT" for sql in said) < 20
     assert sum("INTO catalogue" in sql for sql in said) < 20
     assert writer.rows("SELECT revision, listings FROM catalogue") == [(300, 300)]
+
+
+async def test_what_comes_at_once_is_all_answered_however_many_transactions_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napd.index.store.sqlite.process.AHEAD_BYTES", 1 << 30)
+    store = open_store(tmp_path / "index.db")
+    account = await store.account_for("ann", KEY, 1.0)
+    opened = await store.open_session(account.number, NOWHERE, 1.0)
+    # Several times what one takes; and a writer that has read it all, and hears nothing more.
+    os.kill(store.writer.pid, signal.SIGSTOP)
+    names = [[f"m/{n} {m}" for m in range(500)] for n in range(5 * MOST_ENTRIES // 500)]
+    steps = [step(account.number, opened.session, n, *some, reset=n == 0) for n, some in enumerate(names)]
+    asked = [store.apply(one, 1_000_000) for one in steps]
+    os.kill(store.writer.pid, signal.SIGCONT)
+    await gatherResults(asked)
+    assert len(await store.holdings(account.number)) == 5 * MOST_ENTRIES
+    await store.stop()
+
+
+def test_of_what_comes_together_nothing_waits_for_what_comes_next(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napd.index.store.sqlite.writer.MOST_ENTRIES", 1)
+    account, session = writer.login()
+    theirs, ours = socket.socketpair()
+    with theirs, ours:
+        # The first breaks its transaction.
+        asked = [AccountFor("account-1", "bob", KEY, 1.0), *(apply(account, session, n, f"m/{n}") for n in range(5))]
+        ours.sendall(b"".join(map(framed, asked)))
+        serving = threading.Thread(target=serve, args=(theirs, writer.committing))
+        serving.start()
+        answers = heard(ours, 6)
+        ours.shutdown(socket.SHUT_WR)
+        serving.join()
+    assert [answer.refused is None for answer in answers] == [False] + [True] * 5
 
 
 def test_a_request_that_breaks_fails_alone(writer: Writer) -> None:

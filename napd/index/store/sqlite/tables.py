@@ -254,11 +254,10 @@ class Tables:
         rows = self._sql.execute(
             "SELECT id FROM item WHERE id > ? ORDER BY id LIMIT ?", (request.after, request.stride)
         )
-        looked_at = array("I", (item for (item,) in rows))
-        removed = array("I", (item for item in looked_at if item not in self._held))
+        looked_at = BitMap([item for (item,) in rows])
+        removed, left = (looked_at - self._held).to_array(), (looked_at & self._held).to_array()
         self._items.remove(removed)
-        left = array("I", (item for item in looked_at if item in self._held))
-        return Gone(removed.tobytes(), left.tobytes(), looked_at[-1] if len(looked_at) == request.stride else None)
+        return Gone(removed.tobytes(), left.tobytes(), looked_at.max() if len(looked_at) == request.stride else None)
 
     def _look_at_holdings(self, *, begin: bool) -> None:
         """All catalogues once a round; then what has been added to any."""

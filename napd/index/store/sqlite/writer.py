@@ -60,45 +60,64 @@ class Inbox:
         self._descriptor = descriptor
         self._buffer = bytearray()
         self._at = 0
-        self.has_ended = False
+        self._has_ended = False
 
-    def wait(self, timeout_s: float | None) -> bool:
-        """Whether there is something to read, or the end."""
-        return bool(select.select([self._descriptor], [], [], timeout_s)[0])
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing comes any more."""
+        return self._has_ended and self._end_of_next() is None
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Until there is something to take, or to read, or the end."""
+        if self._end_of_next() is None:
+            self._is_readable(timeout_s)
 
     def take(self) -> list[Request]:
         """Everything that is there and whole, as far as one transaction goes; nothing only if there is no more now."""
         taken: list[Request] = []
         room = MOST_ENTRIES
         while room > 0:
-            request = self._next()
-            if request is not None:
+            end = self._end_of_next()
+            if end is not None:
+                request = self._next(end)
                 taken.append(request)
                 room -= PLAIN + (len(request.add) + len(request.withdraw) if isinstance(request, Apply) else 0)
-            elif self.has_ended or not self.wait(0):
+            elif self._has_ended or not self._is_readable(0):
                 break
             else:
                 self._read()
         return taken
 
-    def _next(self) -> Request | None:
+    def _end_of_next(self) -> int | None:
+        """Where the next request ends in the buffer, if it is whole."""
         begin = self._at + LENGTH.size
         if len(self._buffer) < begin:
             return None
         (length,) = LENGTH.unpack_from(self._buffer, self._at)
         if length > MAX_REQUEST:
-            raise ValueError(f"a request of {length} bytes")
-        if len(self._buffer) < begin + length:
-            return None
-        self._at = begin + length
-        return decode_request(memoryview(self._buffer)[begin : self._at])
+            raise SystemExit(f"a request of {length} bytes")
+        return begin + length if len(self._buffer) >= begin + length else None
+
+    def _next(self, end: int) -> Request:
+        begin, self._at = self._at + LENGTH.size, end
+        try:
+            return decode_request(memoryview(self._buffer)[begin:end])
+        except msgspec.DecodeError as error:
+            # Nothing that follows can be trusted. What came before is done.
+            raise SystemExit(f"a request that is none: {error}") from error
+
+    def _is_readable(self, timeout_s: float | None) -> bool:
+        return bool(select.select([self._descriptor], [], [], timeout_s)[0])
 
     def _read(self) -> None:
         del self._buffer[: self._at]
         self._at = 0
-        data = os.read(self._descriptor, READ_BYTES)
+        data = b""
+        # A daemon that is killed with answers unread resets the connection. What it said before is still to be done.
+        with suppress(ConnectionResetError):
+            data = os.read(self._descriptor, READ_BYTES)
         self._buffer += data
-        self.has_ended = not data
+        self._has_ended = not data
 
 
 def answers_of(outcomes: Sequence[Any]) -> Iterator[Answer]:
@@ -114,14 +133,12 @@ def answers_of(outcomes: Sequence[Any]) -> Iterator[Answer]:
 def serve(link: socket.socket, committing: Committing) -> None:
     """Until there are no more requests."""
     inbox = Inbox(link.fileno())
-    while not inbox.has_ended:
-        if not inbox.wait(IDLE_S if committing.has_log else None):
-            committing.checkpoint(idle=True)
-            inbox.wait(None)
+    while not inbox.is_over:
+        inbox.wait(IDLE_S if committing.has_log else None)
         requests = inbox.take()
         if requests:
             _tell(link, framed(list(answers_of(committing.commit(requests)))))
-        committing.checkpoint(idle=False)
+        committing.checkpoint(idle=not requests)
     committing.checkpoint(idle=True)
 
 
