@@ -58,24 +58,25 @@ class Lookup:
 class _Table:
     """Open addressing: a number is in the first free slot from the one that its hash says."""
 
-    __slots__ = ("_gone", "_mask", "_slots", "_taken")
+    __slots__ = ("_gone", "_size", "_slots", "_taken")
 
     def __init__(self, numbers: Ids, hashes: Hashes) -> None:
-        """At most two thirds full with these: all of them go on to the next slot until it is free."""
-        slots: Ids = np.zeros(max(_FIRST, 1 << (len(numbers) * 3 // 2).bit_length()), np.uint32)
-        self._taken, self._gone, self._mask = len(numbers), 0, len(slots) - 1
+        """Three fifths full with these: all of them go on to the next slot until it is free."""
+        size = max(_FIRST, len(numbers) * 5 // 3 + 2)
+        slots: Ids = np.zeros(size, np.uint32)
+        self._taken, self._gone, self._size = len(numbers), 0, size
         self._slots = memoryview(slots)  # type: ignore[arg-type]
         if not len(numbers):
             return
-        mask, places = np.uint64(self._mask), _first(hashes) & np.uint64(self._mask)
+        places = hashes // np.uint64(_TABLES) % np.uint64(size)
         while len(numbers):
             free = slots[places] == 0
             slots[places[free]] = numbers[free]
             left = slots[places] != numbers
-            numbers, places = numbers[left], (places[left] + np.uint64(1)) & mask
+            numbers, places = numbers[left], (places[left] + np.uint64(1)) % np.uint64(size)
 
     def is_full(self) -> bool:
-        return (self._taken + 1) * 4 > (self._mask + 1) * 3
+        return (self._taken + 1) * 4 > self._size * 3
 
     def numbers(self) -> Ids:
         slots: Ids = np.frombuffer(self._slots, np.uint32)
@@ -83,9 +84,10 @@ class _Table:
         return numbers
 
     def add(self, number: int, hashed: int) -> None:
-        slots, place = self._slots, hashed // _TABLES & self._mask
+        slots, size = self._slots, self._size
+        place = hashed // _TABLES % size
         while slots[place]:
-            place = (place + 1) & self._mask
+            place = (place + 1) % size
         slots[place] = number
         self._taken += 1
 
@@ -111,12 +113,7 @@ class _Table:
 
     def _places(self, hashed: int) -> Iterator[int]:
         """Where to look: there is always an empty slot to end at."""
-        place = hashed // _TABLES & self._mask
+        place = hashed // _TABLES % self._size
         while True:
             yield place
-            place = (place + 1) & self._mask
-
-
-def _first(hashes: Hashes) -> Hashes:
-    places: Hashes = hashes // np.uint64(_TABLES)
-    return places
+            place = (place + 1) % self._size
