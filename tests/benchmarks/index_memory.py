@@ -12,6 +12,7 @@ start taken off.
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 import time
 from array import array
@@ -24,11 +25,13 @@ from string import ascii_lowercase
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
+
 from napd.index.engine import MemoryEngine
 from napd.index.items import Item
 from napd.index.presence import Online, Presence
-from napd.index.snapshot import restored
-from napd.index.snapshot_file import SnapshotWriter, read_parts
+from napd.index.snapshot import LEFT, restored
+from napd.index.snapshot_file import SnapshotWriter, find_parts
 from napd.index.store.interface import Account
 from napd.index.table import ItemTable
 from napd.model import PeerId
@@ -85,9 +88,9 @@ def share(random: Random, items: int) -> array[int]:
     return array("I", sorted(common))
 
 
-def measure_snapshot(engine: MemoryEngine, items: int) -> None:
+def measure_snapshot(engine: MemoryEngine, items: int, shares: list[array[int]]) -> None:
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "index.snapshot"
+        path, lists = Path(folder) / "index.snapshot", Path(folder) / "shares"
 
         def write() -> None:
             writer = SnapshotWriter(path)
@@ -98,9 +101,28 @@ def measure_snapshot(engine: MemoryEngine, items: int) -> None:
             writer.finish()
 
         writing = timed(write)
-        loading = timed(lambda: restored(read_parts(path)))
         size = path.stat().st_size
-    print(f"a snapshot has {size / items:.0f} bytes an item, is written in {writing:.2f} s and read in {loading:.2f} s")
+        print(f"a snapshot has {size / items:.0f} bytes an item, is written in {writing:.2f} s", flush=True)
+        lists.write_bytes(msgspec.msgpack.encode([share.tobytes() for share in shares]))
+        subprocess.run([sys.executable, "-m", "tests.benchmarks.index_memory", str(path), str(lists)], check=True)
+
+
+def start_from(path: Path, lists: Path) -> None:
+    """What an index has in memory that starts from a snapshot, and to which everybody comes back."""
+    shares = [array("I", share) for share in msgspec.msgpack.decode(lists.read_bytes(), type=list[bytes])]
+    table = ItemTable()
+    presence = Presence(table)
+    engine = MemoryEngine(table, presence)
+    start = resident_mb()
+    loading = timed(lambda: engine.take(restored(find_parts(path), LEFT)))
+    for number, share in enumerate(shares, 1):
+        presence.add(connected(presence, number), share)
+    assert len(presence.everyone) <= len(table)
+    print(f"read again in {loading:.2f} s, all in all {resident_mb() - start:.0f} MB then, with everybody online")
+
+
+def connected(presence: Presence, number: int) -> Online:
+    return presence.connect(Account(number, f"id{number}", f"user{number}", PeerId("peer")), 1, 0.0)
 
 
 def main(holdings: int) -> None:
@@ -118,25 +140,34 @@ def main(holdings: int) -> None:
     print(f"{items:,} items: {spent / items * 1e6:.0f} us, {(resident_mb() - before) * 1e6 / items:.0f} bytes each")
     before, random = resident_mb(), Random(2)
     spent, here = 0.0, list[Online]()
+    shares: list[array[int]] = []
     for number in range(1, holdings // SHARE + 1):
-        online = presence.connect(Account(number, f"id{number}", f"user{number}", PeerId("peer")), 1, 0.0)
-        one = share(random, items)
-        spent += timed(presence.add, online, one)
+        online = connected(presence, number)
+        shares.append(share(random, items))
+        spent += timed(presence.add, online, shares[-1])
         here.append(online)
     held = presence.listings
     print(f"{held:,} holdings: {spent / held * 1e6:.2f} us, {(resident_mb() - before) * 1e6 / held:.0f} bytes each")
     print(f"all in all {resident_mb() - start:.0f} MB")
-    leaving, coming = [], []
+    leaving, coming, looking = [], [], []
     for number in range(MOVES):
         online = here[number % len(here)]
         one = array("I", online.items)
         leaving.append(timed(presence.disconnect, online) * 1e6)
+        looking.append(timed(lambda: presence.bands) * 1e6)
         online = presence.connect(online.account, 1, 0.0)
         coming.append(timed(presence.add, online, one) * 1e6)
+        looking.append(timed(lambda: presence.bands) * 1e6)
         here[number % len(here)] = online
-    measure_snapshot(engine, items)
-    print(f"a share of {SHARE:,} files comes back in {median(coming):.0f} us and goes in {median(leaving):.0f} us")
+    print(
+        f"a share of {SHARE:,} files comes back in {median(coming):.0f} us and goes in {median(leaving):.0f} us; "
+        f"the next search takes {median(looking):.0f} us more"
+    )
+    measure_snapshot(engine, items, shares)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200_000)
+    if len(sys.argv) > 2:
+        start_from(Path(sys.argv[1]), Path(sys.argv[2]))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 200_000)
