@@ -238,10 +238,22 @@ def _folders_text(folder: str) -> str:
 
 
 def _joined_runs(text: str) -> str:
+    if _BEYOND_LATIN.search(text) is None:
+        return _joined_at_once(text)
+    chunks = [
+        _kept_joined(chunk) if len(chunk) <= _MAX_CHUNK else _joined_at_once(chunk) for chunk in _CHUNKS.findall(text)
+    ]
+    return " ".join([chunk for chunk in chunks if chunk])
+
+
+def _joined_at_once(text: str) -> str:
     folded = fold(text)
     if folded.isascii():
         return " ".join([word[:MAX_WORD] for word in _ASCII_WORDS.findall(folded)])
     return " ".join([marked[1:] if marked[0] in _NO_WORD else marked[:MAX_WORD] for marked in _marked(folded)])
+
+
+_kept_joined = lru_cache(maxsize=_MAX_CHUNKS)(_joined_at_once)
 
 
 def _nearest(folder: str) -> Sequence[str]:
