@@ -4,8 +4,8 @@
 
     python -m tests.benchmarks.index.inside CORPUS DATABASE ROUNDS SECONDS RATE
 
-Peers come by what a session does for them: store, then catalogues. The one who searches has a session of its own, and
-what counts is from the bytes of its line to the bytes of the last line of the answer.
+Everybody has a session, over a transport that is a function call. What counts is from the bytes of a line to the bytes
+of the last line of its answer.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from napd.background import Background
 from napd.index.admission import Door
 from napd.index.doorway import Doorway
 from napd.index.limits import Limits
-from napd.index.presence import Online
 from napd.index.services import Services, assemble
-from napd.index.store.interface import Account, Position, Step
+from napd.index.store.interface import Position
 from napd.index.store.sqlite.store import SqliteStore
 from napd.index.tap import COLLECTED_AFTER
 from napd.net.dial import TLSDialler
@@ -51,6 +50,8 @@ WINDOW = wire.ANNOUNCE_WINDOW
 VISITS = 200
 #: Seconds between two searches while others register: a searcher who does not wait for the index.
 EVERY_S = 0.02
+#: There is one in each entry of an announce.
+_ENTRY = b'"content":'
 
 Asked = Sequence[tuple[str, dict[str, Any]]]
 
@@ -72,11 +73,12 @@ class Inside:
             store=self.store,
             dialler=TLSDialler(reactor, key),
             random=Random(1),
-            limits=Limits(searches_per_s=1e9, search_burst=1 << 30),
+            limits=Limits(searches_per_s=1e9, search_burst=1 << 30, connections=1 << 20, listings=10_000_000),
         )
+        self._doorway = Doorway(self.services, Door(self.services))
 
-    def visitor(self) -> Visitor:
-        return Visitor(self._reactor, Doorway(self.services, Door(self.services)), "visitor")
+    def visitor(self, user: str) -> Visitor:
+        return Visitor(self._reactor, self._doorway, user)
 
     # --- Registering -----------------------------------------------------------------------------
 
@@ -94,38 +96,22 @@ class Inside:
             nonlocal done
             while waiting:
                 share = waiting.popleft()
-                online = await self._arrive(share, Position())
+                peer = self.visitor(share.user)
+                await peer.login()
                 open_steps: deque[Deferred[Any]] = deque()
                 for line in self._corpus.announces(share):
                     if len(open_steps) == WINDOW:
                         await open_steps.popleft()
                     if per_s is not None and (early_s := began + done / per_s - perf_counter()) > 0:
                         await task.deferLater(self._reactor, early_s)
-                    message = wire.decode_from_peer(line)
-                    done += len(message.add)
+                    done += line.count(_ENTRY)
                     progress.at(done)
-                    open_steps.append(self._apply(online, message))
+                    open_steps.append(peer.announce(line + b"\n"))
                 for step in open_steps:
                     await step
 
         await gatherResults([Deferred.fromCoroutine(one_after_another()) for _ in range(AT_ONCE)])
         return done / (perf_counter() - began)
-
-    async def _arrive(self, share: Share, position: Position) -> Online:
-        account = await self._account(share)
-        opened = await self.store.open_session(account.number, position, time())
-        return await self.services.catalogues.connect(account, opened, time())
-
-    def _account(self, share: Share) -> Deferred[Account]:
-        return self.store.account_for(share.user, identity(share.user).id, time())
-
-    def _apply(self, online: Online, message: Any) -> Deferred[Any]:
-        step = Step(
-            online.account.number, online.session, EPOCH, message.base, message.revision, message.add,
-            message.withdraw, message.reset,
-        )  # fmt: skip
-        applied = self.store.apply(step, 10_000_000)
-        return applied.addCallback(lambda done: Deferred.fromCoroutine(self.services.catalogues.publish(online, done)))
 
     # --- Coming and going ------------------------------------------------------------------------
 
@@ -133,7 +119,7 @@ class Inside:
         """Microseconds to bring an unchanged share online, and to take it off; without the commit of its login."""
         share = self._corpus.regular
         held = Position(EPOCH, share.revision, share.digest)
-        account = await self._account(share)
+        account = await self.store.account_for(share.user, identity(share.user).id, time())
         online = self.services.presence.get(account.number)
         came, left = [], []
         for _ in range(VISITS):
@@ -200,7 +186,7 @@ def mixture(corpus: Corpus) -> list[tuple[str, dict[str, Any]]]:
 async def measure(reactor: Any, corpus: Corpus, database: Path, rounds: int, seconds: float, rate: float) -> Any:
     index = Inside(reactor, corpus, database)
     built_per_s = await index.register(corpus.everybody())
-    visitor = index.visitor()
+    visitor = index.visitor("visitor")
     await visitor.login()
     said("searching, class by class, then a mixture")
     searches = await by_class(visitor, corpus, rounds)

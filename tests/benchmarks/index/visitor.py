@@ -1,7 +1,8 @@
-"""One who searches at an index in the same process: a session over a transport that is a function call."""
+"""One who announces and searches at an index in the same process: a session whose transport is a function call."""
 
 from __future__ import annotations
 
+from collections import deque
 from time import perf_counter
 from typing import Any
 
@@ -31,6 +32,7 @@ class Visitor:
         self._user = user
         self._numbers = 0
         self._waiting: tuple[bytes, Deferred[None]] | None = None
+        self._unacknowledged: deque[Deferred[None]] = deque()
         address = IPv4Address("TCP", "127.0.0.1", 40_000)
         self._transport = _Transport(identity(user), wire.ALPN, address)
         self._transport.told = self._told
@@ -56,6 +58,13 @@ class Visitor:
         await answered
         return (perf_counter() - began) * 1000
 
+    def announce(self, line: bytes) -> Deferred[None]:
+        """Fires when it is acknowledged: everybody can find what it says."""
+        acknowledged: Deferred[None] = Deferred()
+        self._unacknowledged.append(acknowledged)
+        self._link.dataReceived(line)
+        return acknowledged
+
     def leave(self) -> None:
         self._transport.abortConnection()
 
@@ -74,7 +83,9 @@ class Visitor:
     def _told(self, data: bytes) -> None:
         if data.startswith(b'{"t":"ping"'):
             self._reactor.callLater(0, self._hear, wire.Pong())
-        elif data.startswith((b'{"t":"error"', b'{"t":"bye"')):
+        elif data.startswith(b'{"t":"ack"'):
+            self._reactor.callLater(0, self._unacknowledged.popleft().callback, None)
+        elif data.startswith((b'{"t":"error"', b'{"t":"bye"', b'{"t":"resync"')):
             raise RuntimeError(data.decode())
         elif self._waiting is not None and data.startswith(self._waiting[0]):
             # Only results come in parts.
