@@ -159,7 +159,7 @@ def _check(message: wire.Announce) -> None:
         wrong = "a reset begins at base 0"
     elif message.revision < message.base or (message.revision == message.base and not message.reset):
         wrong = "the revision has to grow"
-    elif any("\0" in member for entry in message.add for member in entry.audience):
+    elif any("\0" in member for audience in {entry.audience for entry in message.add} for member in audience):
         wrong = "an audience with a NUL in it"
     if wrong is not None:
         raise RemoteProtocolError(f"announce: {wrong}", code="out_of_bounds", fatal=False)
