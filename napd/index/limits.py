@@ -26,7 +26,8 @@ class Limits:
     :param wishes: that a session may have; each costs some 2 KB, and a look at what is announced now and then.
     :param connections: in all; an idle one costs some 50 KB.
     :param connections_per_address: a household or a small network behind one address; loopback is not counted.
-    :param unread_bytes: waiting for a session that does not read, at which it is cut off.
+    :param unread_bytes: waiting for a session that does not read, at which it is cut off; `unread_bytes_in_all`: for
+        all such sessions together, at which whoever gets more is.
     :param under_way: announced listings, of all sessions, that are read and not visible yet, before those who announce
         more are not read any further: some 100 MB, and as much as the store does in a few seconds.
     :param errors: that one session may be answered in the long run, per second, before it is cut off.
@@ -40,6 +41,7 @@ class Limits:
     connections: int = 12_000
     connections_per_address: int = 200
     unread_bytes: int = 8 << 20
+    unread_bytes_in_all: int = 256 << 20
     under_way: int = 100_000
     errors_per_s: float = 1.0
     error_burst: int = 50

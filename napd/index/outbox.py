@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from attrs import define
 from msgspec import Struct
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
@@ -25,16 +26,26 @@ class Link(Protocol):
     def abort(self, why: NapError) -> None: ...
 
 
+@define
+class Unread:
+    """Bytes that wait for others to read. :param cap: of one; `cap_in_all`: of all together."""
+
+    cap: int
+    cap_in_all: int
+    in_all: int = 0
+
+
 @implementer(IPushProducer)
 class Outbox:
     """The writing side of a link.
 
-    :param overflow: called once when more than `cap` bytes wait for the other end to read.
+    :param unread: of all outboxes.
+    :param overflow: called once when more waits for the other end to read than may.
     """
 
-    def __init__(self, link: Link, cap: int, overflow: Callable[[], None]) -> None:
+    def __init__(self, link: Link, unread: Unread, overflow: Callable[[], None]) -> None:
         self._link = link
-        self._cap = cap
+        self._all = unread
         self._overflow = overflow
         self._unread = 0
         self._full = False
@@ -48,8 +59,10 @@ class Outbox:
         if not self._open:
             return
         if self._full:
-            self._unread += len(encode(message))
-            if self._unread > self._cap:
+            size = len(encode(message))
+            self._unread += size
+            self._all.in_all += size
+            if self._unread > self._all.cap or self._all.in_all > self._all.cap_in_all:
                 self._overflow()
                 return
         self._link.say(message)
@@ -70,6 +83,7 @@ class Outbox:
     def lost(self) -> None:
         """The link is gone."""
         self._open = False
+        self._forget_unread()
 
     def _close(self) -> None:
         self._open = False
@@ -81,6 +95,10 @@ class Outbox:
 
     def resumeProducing(self) -> None:
         self._full = False
+        self._forget_unread()
+
+    def _forget_unread(self) -> None:
+        self._all.in_all -= self._unread
         self._unread = 0
 
     def stopProducing(self) -> None:

@@ -20,6 +20,7 @@ from .dialback import Dialback
 from .engine import MemoryEngine
 from .intake import Intake
 from .limits import LOGIN_S, Limits
+from .outbox import Unread
 from .presence import Presence
 from .retention import RETENTION_DAYS, Retention
 from .seeking import Seeking
@@ -65,6 +66,7 @@ class Services:
     turns: Turns
     intake: Intake
     cluster: Cluster
+    unread: Unread
     logins: Waits
     heartbeats: Waits
     renewals: Waits
@@ -117,6 +119,7 @@ def assemble(
         turns=turns,
         intake=intake,
         cluster=join(catalogues, presence),
+        unread=Unread(limits.unread_bytes, limits.unread_bytes_in_all),
         logins=Waits(clock, LOGIN_S),
         heartbeats=Waits(clock, HEARTBEAT_S),
         renewals=Waits(clock, RENEW_AFTER_S),

@@ -94,7 +94,7 @@ class Session:
         self._gone = gone
         self._refusal = refusal
         self.link = link(self)
-        self._outbox = Outbox(self.link, services.limits.unread_bytes, self._not_read)
+        self._outbox = Outbox(self.link, services.unread, self._not_read)
         self._hearing = Hearing(services.clock, services.turns, self.link, self._take)
         self.host = host
         self.port = port

@@ -86,6 +86,11 @@ def seeks(address: str) -> None:
     saying(address, line(t="seek", contents=contents), line(t="unseek", contents=contents))
 
 
+def parts(address: str) -> None:
+    contents = [content(number) for number in range(256)]
+    saying(address, line(t="partial", add=contents), line(t="partial", drop=contents), line(t="slots", free=0))
+
+
 def wishes(address: str) -> None:
     saying(address, *(line(t="wish", wish=number, query=f"wished {number}") for number in range(100)))
 
@@ -157,7 +162,7 @@ def half_open(address: str) -> None:
 
 KINDS: dict[str, Callable[[str], None]] = {
     work.__name__: work
-    for work in (searches, slow_reader, users, pings, seeks, wishes, announces, logins, handshakes, half_open)
+    for work in (searches, slow_reader, users, pings, seeks, parts, wishes, announces, logins, handshakes, half_open)
 }
 
 if __name__ == "__main__":

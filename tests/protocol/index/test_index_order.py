@@ -286,6 +286,26 @@ def test_a_peer_that_does_not_read_is_cut_off_at_a_cap() -> None:
     assert index.events("limit.hit")[0]["limit"] == "index.unread"
 
 
+def test_many_who_do_not_read_are_cut_off_at_a_cap_of_them_all() -> None:
+    index = IndexScript(limits=Limits(unread_bytes_in_all=5_000))
+    index.online("bob", *(entry(f"music/song {n}.mp3") for n in range(10)))
+    peers = [index.online(user) for user in ("ann", "cat", "dan", "eve")]
+    for peer in peers[:3]:
+        peer.transport.producer.pauseProducing()
+        peer.say(wire.Search(1, "song"))
+    gone = [peer.is_gone() for peer in peers]
+    assert gone == [False, False, True, False]
+    # What one has read, or is gone with it, counts no more.
+    peers[0].transport.producer.resumeProducing()
+    peers[3].transport.producer.pauseProducing()
+    peers[3].say(wire.Search(1, "song"))
+    assert not peers[3].is_gone()
+    peers[0].leave()
+    peers[1].leave()
+    peers[3].leave()
+    assert index.services.unread.in_all == 0
+
+
 def test_a_peer_that_reads_late_is_told_everything() -> None:
     index = IndexScript(limits=Limits(unread_bytes=5_000))
     index.online("bob", *(entry(f"music/song {n}.mp3") for n in range(10)))
