@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -155,3 +156,14 @@ def test_a_quick_run_measures_every_part_and_names_what_is_absent(tmp_path_facto
     assert "skipped: not installed: uhub" in done.stdout
     assert str(folder) not in written.read_text()
     assert sorted(path.name for path in folder.iterdir()) == ["bin", "index.json"]
+
+
+def test_the_store_is_measured_alone() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.index_store", "3000", "500"],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    from_empty, newcomers, size = done.stdout.splitlines()
+    assert re.fullmatch(r"from empty: \d,\d{3} holdings, [\d,]+/s; CPU .* us in the writer, .* MB", from_empty)
+    assert newcomers.startswith("newcomers: 500 holdings, ")
+    assert 40 < float(size.split()[0]) < 200

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 from twisted.internet import reactor
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import DeferredList, gatherResults
+from twisted.internet.task import deferLater
 
 from napd.errors import ConfigurationError
 from napd.index.store.commits import GroupCommit
@@ -303,6 +304,24 @@ async def test_a_writer_that_is_killed_fails_what_is_under_way_and_is_started_ag
     ] * 3
     assert len(await store.holdings(account.number)) == 1
     await store.stop()
+
+
+@pytest.mark.parametrize("turns", [0, 1, 30])
+async def test_a_store_that_is_stopped_while_its_writer_is_away_ends_and_fails_what_waits(
+    tmp_path: Path, turns: int
+) -> None:
+    store = open_store(tmp_path / "index.db")
+    await store.account_for("ann", KEY, 1.0)
+    os.kill(store.writer.pid, signal.SIGKILL)
+    asked = [store.account_for("ann", KEY, 1.0)]
+    for _ in range(turns):
+        # Its end is noticed, then it is waited for, then for its successor.
+        await deferLater(reactor, 0.001)
+    asked.append(store.account_for("ann", KEY, 1.0))
+    outcomes = DeferredList(asked, consumeErrors=True)
+    await store.stop()
+    for succeeded, outcome in await outcomes:
+        assert succeeded or outcome.check(StoreFailed)
 
 
 async def test_signals_to_everybody_end_the_writer_only_after_its_daemon_lets_go(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ MAX_RETRY_S = 30.0
 #: Seconds that a writer may take to end when nobody asks it any more, and between two looks whether it has.
 END_S = 5.0
 LOOK_S = 0.01
+_ENDED = "the process that writes the database has ended"
 #: Signals that everybody in a terminal or a service gets. They are the daemon's to act on.
 _SHARED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -178,7 +179,7 @@ class WriterProcess:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-            self._fail(self._unsent, "the index stops, and its writer is away")
+            self._fail(self._unsent, _ENDED)
             self._ended.callback(None)
         await settled
         if self._transport is not None:
@@ -266,9 +267,7 @@ class WriterProcess:
     def _gone(self, process: subprocess.Popen[bytes]) -> None:
         self._transport = None
         self._ahead_bytes = 0
-        failed = self._fail(self._sent, "the process that writes the database has ended")
-        if self._stopping:
-            self._fail(self._unsent, "the process that writes the database has ended")
+        failed = self._fail(self._sent, _ENDED)
         Deferred.fromCoroutine(self._bury(process, failed))
 
     async def _bury(self, process: subprocess.Popen[bytes], failed: int) -> None:
@@ -280,6 +279,7 @@ class WriterProcess:
             process.kill()
         status = process.wait()
         if self._stopping:
+            self._fail(self._unsent, _ENDED)
             self._ended.callback(None)
         else:
             self._again(f"signal {-status}" if status < 0 else f"exit status {status}", failed)
