@@ -102,6 +102,10 @@ class Catalogues:
             self._seeking.changed(changed)
         return online
 
+    async def room(self) -> None:
+        """Wait until those who wish for something have been told enough of what was published before."""
+        await self._wishing.room()
+
     async def publish(self, online: Online, applied: Applied) -> None:
         """Make a committed step visible, unless its session is over by then; piece by piece, all at once at the end."""
         await self._learn(online, applied.added)

@@ -218,6 +218,7 @@ class Follower:
 
     async def _publish(self, online: Online, change: int, added: Sequence[int], withdrawn: Sequence[int]) -> None:
         items = await self._store.items(added) if len(added) else ()
+        await self._catalogues.room()
         await self._catalogues.publish(online, Applied(change, NOWHERE, items, withdrawn))
 
     def _conditioned(self, online: Online, condition: Condition) -> None:

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import deferLater
 
+from napd.index import wishing
 from napd.index.cluster.interface import LEASE_S, Condition
+from napd.index.items import Asker
+from napd.index.language import understand
 from napd.index.networks import network_of
+from napd.index.search import Found
 from tests.support.cluster import Nodes, reactor_clock
 from tests.support.index_script import content
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import Eventually
+
+
+class Listener:
+    """Implements `napd.index.wishing.Wisher`."""
+
+    def __init__(self) -> None:
+        self.asker = Asker(77, "a-77", "other")
+        self.told: list[bool] = []
+
+    def tell_wished(self, number: int, results: Sequence[Found], *, more: bool) -> None:
+        self.told.append(bool(results) or more)
 
 
 @pytest.fixture
@@ -120,6 +135,25 @@ async def test_contents_are_open_at_all_nodes_or_at_none(nodes: Nodes, eventuall
     await eventually(lambda: late.knows("bob").parts == here.knows("bob").parts == {a: False})
     last = nodes.start()
     await eventually(lambda: "bob" in last.users() and last.knows("bob").parts == {a: False})
+
+
+async def test_wishes_hear_of_what_is_announced_elsewhere_and_hold_it_up_if_there_is_too_much(
+    nodes: Nodes, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wishing, "MAX_BACKLOG", 20)
+    here, there, third = nodes.start(), nodes.start(), nodes.start()
+    ann, heard = await here.login("ann"), Listener()
+    await eventually(lambda: there.users() == third.users() == {"ann": 0})
+    assert there.services.wishing.hold(heard, 1, understand("song"))
+    with monkeypatch.context() as busy:
+        busy.setattr(there.services.wishing, "_schedule_matching", lambda: None)
+        for n in range(10):
+            await here.announce(ann, n, *(f"song {m}" for m in range(30 * (n + 1))))
+        await eventually(lambda: third.users() == {"ann": 300})
+        assert there.users()["ann"] < 100
+    there.services.wishing._schedule_matching()
+    await eventually(lambda: there.users() == {"ann": 300})
+    await eventually(lambda: any(heard.told))
 
 
 async def test_a_gap_in_the_log_is_filled_by_comparing_everything(nodes: Nodes, eventually: Eventually) -> None:
