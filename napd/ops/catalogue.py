@@ -100,7 +100,9 @@ EVENTS: dict[str, EventKind] = {
     ),
     "share.file_failed": EventKind("warn", "A file could not be read.", ("share", "error")),
     "share.media_unreadable": EventKind(
-        "warn", "The headers of a recording could not be understood; it is shared without them.", ("share", "error")
+        "warn",
+        "The headers of a recording or picture could not be understood; it is shared without them.",
+        ("share", "error"),
     ),
     "share.watch_failed": EventKind(
         "warn", "Live changes cannot be seen; the periodic rescan finds them.", ("share", "error")

@@ -1,10 +1,11 @@
-"""Small recordings, made here: real headers, silence or nothing behind them."""
+"""Small recordings and pictures, made here: real headers, silence or nothing behind them."""
 
 from __future__ import annotations
 
 import io
 import struct
 import wave
+import zlib
 
 #: Bits per second by index, of MPEG 1 layer 3; and the samples of one of its frames.
 _MP3_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
@@ -60,3 +61,18 @@ def mp4(seconds: float, size: int) -> bytes:
 
 def _atom(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body) + 8) + name + body
+
+
+def png(width: int, height: int) -> bytes:
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+def gif(width: int, height: int) -> bytes:
+    return b"GIF89a" + struct.pack("<HH", width, height) + bytes(3)
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """A start of frame behind a comment."""
+    frame = struct.pack(">BHHB", 8, height, width, 1) + bytes((1, 0x11, 0))
+    return b"\xff\xd8\xff\xfe\0\x06hey!\xff\xc0" + struct.pack(">H", len(frame) + 2) + frame + b"\xff\xd9"

@@ -1,4 +1,4 @@
-"""How long a recording is and how much of it goes by in a second, from its headers. For threads.
+"""How long a recording is and how much of it goes by in a second, or how large a picture is: from headers. For threads.
 
 A file comes from anywhere, so what is done for it is bounded: `MAX_READ_BYTES` in `MAX_READS` pieces, and ID3
 tags are gone round (a compressed one may unfold to gigabytes).
@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from attrs import frozen
+from imagesize import get_info
 from mutagen import File
 from mutagen.aac import AACInfo
 from mutagen.ac3 import AC3Info
@@ -34,6 +35,8 @@ from mutagen.wavpack import WavPackInfo
 from ...wire.catalogue import Media
 from ...wire.kinds import extension, kind_of
 
+#: Wider or higher than any picture.
+MAX_PIXELS = 1_000_000
 #: A FLAC file's pictures are read over, and have at most 16 MiB each; a search for the first frame takes 1 MiB.
 MAX_READ_BYTES = 32 << 20
 #: Some 0.2 s of Python at most.
@@ -94,19 +97,20 @@ class Bounded:
 
 
 def read_media(descriptor: int, path: bytes, size: int) -> Told | None:
-    """What the headers of this open file say; None if its name is not that of a recording that can be read.
+    """What the headers of this open file say; None if its name is not that of a recording or picture that can be read.
 
     Raises nothing: whatever is wrong with the file is `trouble`.
     """
     name = path.rpartition(b"/")[2].decode(errors="replace")
     look = _LOOKS.get(extension(name))
-    if look is None or size == 0:
+    is_picture = extension(name) in _PICTURES
+    if (look is None and not is_picture) or size == 0:
         return None
+    file = Bounded(descriptor, size)
     try:
-        found = look(Bounded(descriptor, size))
-        media = _described(found, size, whole=kind_of(name) == "video")
+        media = _pictured(file) if look is None else _described(look(file), size, whole=kind_of(name) == "video")
     except Exception as error:
-        # Of a broken file mutagen raises its own errors, and now and then whatever the bytes led to.
+        # Of a broken file the libraries raise errors of their own, and now and then whatever the bytes led to.
         return Told(_encode(Media()), str(error) or type(error).__name__)
     return Told(_encode(media))
 
@@ -125,6 +129,14 @@ def _described(found: Any, size: int, *, whole: bool) -> Media:
         duration_s=round(duration_s, 3) or None,
         bitrate_kbps=bitrate_kbps if 0 < bitrate_kbps <= MAX_BITRATE_KBPS else None,
     )
+
+
+def _pictured(file: Bounded) -> Media:
+    """As it is shown: one that lies on its side is turned."""
+    found = get_info(file, dpi=False, colors=False, channels=False)
+    if not (0 < found.width <= MAX_PIXELS and 0 < found.height <= MAX_PIXELS):
+        raise ValueError("no width and height that a picture has")
+    return Media(width=found.width, height=found.height)
 
 
 def _mpeg(file: Bounded) -> Any:
@@ -174,6 +186,13 @@ _LOOKS: Mapping[str, Callable[[Bounded], Any]] = {
 }
 
 
+#: Pictures, by extension; not SVG, which is a program of a kind.
+_PICTURES = frozenset(
+    ["avif", "bmp", "gif", "heic", "heif", "jp2", "jpeg", "jpg", "pbm", "pgm", "png", "ppm", "tif", "tiff", "webp"]
+)
+
+
 def is_told_of(name: bytes) -> bool:
     """Whether a file with this name is looked into."""
-    return extension(name.decode(errors="replace")) in _LOOKS
+    ext = extension(name.decode(errors="replace"))
+    return ext in _LOOKS or ext in _PICTURES

@@ -5,7 +5,7 @@ hash    what is known of one state of one file (see `identity`): its content onc
         the next part may be read (null: nothing to do); `doubtful`: so many leading chunks were read while the file was
         young and are to be read again; `restless`: so many states just before this one were read and soon outdated;
         `failed`: why it cannot be read; `orphaned`: since when no file has been in this state (it is kept a while);
-        `media`: what the headers of a recording say, as JSON; null where they were not looked into.
+        `media`: what the headers of a recording or picture say, as JSON; null where they were not looked into.
 digests the chunk digests of a hash by group (1,024 chunks), as far as they are known.
 entry   one row for each catalogue entry there ever was, with the number of its last change; `files` counts the files
         that stand behind it. None: it is withdrawn, and the row (a tombstone) is there to tell that.

@@ -23,7 +23,7 @@ from napd.peer.shares.media import Bounded, Told, read_media
 from napd.peer.shares.service import DATABASE_NAME
 from napd.peer.shares.share import MAX_FAILURES_TOLD
 from napd.wire.catalogue import Media
-from tests.support.recordings import flac, id3, mp3, mp4, wav
+from tests.support.recordings import flac, gif, id3, jpeg, mp3, mp4, png, wav
 from tests.support.sharing import Make, Sharing
 from tests.support.waiting import Eventually
 
@@ -65,13 +65,32 @@ def test_duration_and_bit_rate_are_read(
     assert media.duration_s == pytest.approx(expected.duration_s, rel=0.005)
 
 
-def test_what_is_no_recording_is_not_looked_into(told: Callable[[str, bytes], Told | None]) -> None:
-    for name in ("a.txt", "mp3", ".mp3", "a.jpg", "a.mp3.part"):
+@pytest.mark.parametrize(
+    ("name", "data"), [("a.png", png(640, 480)), ("A.JPG", jpeg(640, 480)), ("b/a.gif", gif(640, 480))]
+)
+def test_width_and_height_of_pictures_are_read(
+    told: Callable[[str, bytes], Told | None], name: str, data: bytes
+) -> None:
+    found = told(name, data)
+    assert found is not None and found.trouble is None
+    assert msgspec.json.decode(found.media, type=Media) == Media(width=640, height=480)
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 480), (640, 0), (2_000_000, 480), (640, 2**32 - 1)])
+def test_the_measures_of_a_picture_that_lies_are_not_believed(
+    told: Callable[[str, bytes], Told | None], width: int, height: int
+) -> None:
+    found = told("a.png", png(width, height))
+    assert found is not None and found.trouble and found.media == b"{}"
+
+
+def test_what_is_neither_is_not_looked_into(told: Callable[[str, bytes], Told | None]) -> None:
+    for name in ("a.txt", "mp3", ".mp3", "a.svg", "a.mp3.part"):
         assert told(name, mp3(1, 128)) is None
     assert told("empty.mp3", b"") is None
 
 
-@pytest.mark.parametrize("extension", sorted(media._LOOKS))
+@pytest.mark.parametrize("extension", sorted({*media._LOOKS, *media._PICTURES}))
 def test_what_cannot_be_understood_is_trouble_and_nothing_else(
     told: Callable[[str, bytes], Told | None], extension: str
 ) -> None:
@@ -84,8 +103,10 @@ def test_what_cannot_be_understood_is_trouble_and_nothing_else(
 
 @settings(max_examples=200, deadline=None)
 @given(
-    whole=st.sampled_from([mp3(0.5, 64), wav(0.1), flac(1, 100), mp4(1, 100)]),
-    name=st.sampled_from([b"a.mp3", b"a.wav", b"a.flac", b"a.mp4", b"a.ogg", b"a.aac", b"a.aiff", b"a.wma", b"a.ape"]),
+    whole=st.sampled_from([mp3(0.5, 64), wav(0.1), flac(1, 100), mp4(1, 100), png(9, 9), jpeg(9, 9)]),
+    name=st.sampled_from(
+        ["mp3", "wav", "flac", "mp4", "ogg", "aac", "aiff", "wma", "ape", "png", "jpg", "heic", "tiff", "webp"]
+    ).map(lambda ext: b"a." + ext.encode()),
     at=st.integers(0, 200),
     put=st.binary(max_size=40),
     keep=st.integers(0, 4000),
