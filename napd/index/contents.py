@@ -96,9 +96,9 @@ class ContentIds:
                 ids[(number - first) * ID_BYTES : (number - first + 1) * ID_BYTES] = late
         return bytes(ids)
 
-    def rest_on(self, base: Stretch) -> None:
-        """The file is written."""
-        self._arena.rest_on(base)
+    def rest_on(self, base: Stretch) -> list[bytearray]:
+        """The file is written; as `Arena.rest_on`."""
+        return self._arena.rest_on(base)
 
     def __len__(self) -> int:
         return len(self._lookup)

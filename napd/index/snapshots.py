@@ -150,10 +150,13 @@ class Snapshots:
         except OSError as error:
             self._events.emit("index.snapshot_failed", error=str(error))
             return
-        self._table.rest_on(written.left)
+        freed = self._table.rest_on(written.left)
         self._changes_then = changes
         took_s = round(self._clock.seconds() - began, 3)
         self._events.emit("index.snapshot_written", items=len(self._table), bytes=written.size, took_s=took_s)
+        while freed:
+            freed.pop()
+            await deferLater(self._clock, 0)
 
     def _changed(self) -> int:
         return self._table.changes - self._changes_then

@@ -94,12 +94,14 @@ class ItemTable:
         """Take over all that another one knows, which is not used any more. This one knows nothing."""
         vars(self).update(vars(other))
 
-    def rest_on(self, parts: Mapping[str, Stretch]) -> None:
-        """A snapshot is written: what it has of these parts, `names` and `ids`, need not be in memory."""
-        if "names" in parts:
-            self.texts.rest_on(parts["names"])
-        if "ids" in parts:
-            self.ids.rest_on(parts["ids"])
+    def rest_on(self, parts: Mapping[str, Stretch]) -> list[bytearray]:
+        """A snapshot is written: what it has of these parts, `names` and `ids`, need not be in memory.
+
+        What memory that frees: to be let go of one by one.
+        """
+        names = self.texts.rest_on(parts["names"]) if "names" in parts else []
+        ids = self.ids.rest_on(parts["ids"]) if "ids" in parts else []
+        return names + ids
 
     def count(self, items: int) -> None:
         """As many more or less, put in or taken out by the columns."""

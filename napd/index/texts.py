@@ -54,9 +54,9 @@ class Texts:
         self.arena.fix()
         self._free.clear()
 
-    def rest_on(self, base: Stretch) -> None:
-        """The file is written."""
-        self.arena.rest_on(base)
+    def rest_on(self, base: Stretch) -> list[bytearray]:
+        """The file is written; as `Arena.rest_on`."""
+        return self.arena.rest_on(base)
 
     def pack(self, numbers: Iterable[int]) -> None:
         """Leave out what none of these numbers, which are all, has."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napd.index import arena, lookup
 from napd.index import folders as folders_module
-from napd.index import lookup
 from napd.index import table as table_module
-from napd.index.arena import OpenFile, Stretch
+from napd.index.arena import Arena, OpenFile, Stretch
 from napd.index.columns import Column, Ids, bitmap, distinct, ids_in
 from napd.index.contents import ContentIds
 from napd.index.folders import Folders
@@ -36,6 +37,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(table_module, "_MAX_TEXTS", 2)
     monkeypatch.setattr(table_module, "_MAX_STEPS", 2)
     monkeypatch.setattr(folders_module, "_MAX_RECENT", 2)
+    monkeypatch.setattr(arena, "_BLOCK", 8)
     monkeypatch.setattr(lookup, "_FIRST", 4)
     monkeypatch.setattr(lookup, "_TABLES", 2)
     yield
@@ -75,6 +77,35 @@ def test_texts_are_as_they_were_put_and_room_is_used_again(changes: list[tuple[i
         assert {number: bytes(texts.get(number)) for number in expected} == expected
     # Three lengths that are told apart, of 12 bytes at most.
     assert len(texts.arena) <= 3 * 12 * most
+
+
+#: Texts that go into an arena, some at its end, some over others; and how much of it is moved into a file after that.
+strokes = st.lists(st.tuples(st.none() | st.integers(0, 40), st.binary(max_size=30), st.booleans()), max_size=15)
+
+
+@given(strokes)
+def test_an_arena_is_a_piece_of_memory(strokes: list[tuple[int | None, bytes, bool]]) -> None:
+    found, expected = Arena(), bytearray()
+    with TemporaryDirectory() as folder:
+        for at, data, moves in strokes:
+            if at is None:
+                assert found.append(data) == len(expected)
+                expected += data
+            elif at >= found.fixed:
+                found.write(at, data)
+                expected += bytes(max(0, at + len(data) - len(expected)))
+                expected[at : at + len(data)] = data
+            if moves:
+                found.fix()
+                path = Path(folder) / f"{len(expected)}"
+                path.write_bytes(bytes(expected))
+                found.append(b"later")
+                expected += b"later"
+                found.rest_on(Stretch(OpenFile(path), 0, found.fixed))
+            assert len(found) == len(expected)
+            assert found.read(0, len(found)) == expected
+            for first in range(len(expected)):
+                assert found.read(first, min(9, len(expected) - first)) == expected[first : first + 9]
 
 
 def test_texts_stay_what_they_are_when_they_move_into_a_file(tmp_path: Path) -> None:
