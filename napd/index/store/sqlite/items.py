@@ -59,7 +59,8 @@ class ItemTables:
 
     def look_up(self, add: Mapping[bytes, Row], withdraw: Collection[bytes]) -> None:
         """Get to know these, by their digests, and whatever it takes to make those of `add` that are new."""
-        digests = [digest[:KEPT_DIGEST] for digest in (*add, *withdraw)]
+        # In the order of the tree, here and where it is written: each of its pages is touched once.
+        digests = sorted({digest[:KEPT_DIGEST] for digest in (*add, *withdraw)})
         for digest, item, content in self._found("SELECT digest, item, content FROM item_digest WHERE digest", digests):
             self._known[digest] = item, content
         new = [row for digest, row in add.items() if digest[:KEPT_DIGEST] not in self._known]
@@ -104,7 +105,6 @@ class ItemTables:
         self._write_parts("content", "hash", self._contents)
         self._write_parts("folder", "path", self._folders)
         self._sql.executemany("INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._made)
-        # In the order of the tree, so that each of its pages is touched once.
         self._digests.sort()
         self._sql.executemany("INSERT INTO item_digest VALUES (?, ?, ?)", self._digests)
         self._made.clear()
