@@ -96,6 +96,7 @@ class TLSStream:
         self._state = _State.HANDSHAKING
         self._reason: BaseException = ConnectionDone()
         self._reading = True
+        self._heard = False
         self._read_bytes = min(FIRST_READ_BYTES, len(self._kept))
         self._outgoing = Outgoing(self._socket)
         self._turn_bytes = 0
@@ -201,12 +202,16 @@ class TLSStream:
         return "TLS"
 
     def doRead(self) -> None:
-        if self._state is _State.HANDSHAKING:
-            if self._handshakes.may_go_on():
-                began = self._reactor.seconds()
-                self._read()
-                self._handshakes.went_on_since(began)
+        if self._heard or self._handshakes.may_begin(self._begin_to_read):
+            self._heard = True
+            self._read()
         else:
+            self._reactor.removeReader(self)
+
+    def _begin_to_read(self) -> None:
+        self._heard = True
+        if self._reading:
+            self._reactor.addReader(self)
             self._read()
 
     def _read(self) -> None:
@@ -389,6 +394,7 @@ class TLSStream:
         self._stop_writing()
         self._next_turn.drop(self._send_gathered)
         self._next_turn.drop(self._read_on)
+        self._handshakes.drop(self._begin_to_read)
         self._outgoing.clear()
         self._gathered.clear()
         self._producer = None
