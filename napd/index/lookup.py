@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from .columns import Ids
 
 #: Tables that grow each for itself, so that no growth takes more than some milliseconds at some millions of numbers.
-_TABLES = 64
+_TABLES = 256
 _FIRST = 64
+#: Numbers in a table from which on it grows by two thirds; a smaller one is three times as large, to grow more rarely.
+_LARGE = 1_000
 #: In a slot of a table: a number was here, others may come after it.
 _GONE = 0xFFFFFFFF
 
 Hashes = NDArray[np.uint64]
+
+_NONE: Ids = np.zeros(0, np.uint32)
 
 
 class Lookup:
@@ -28,19 +32,25 @@ class Lookup:
 
     def __init__(self, hashes_of: Callable[[Ids], Hashes], numbers: Ids) -> None:
         self._hashes_of = hashes_of
+        #: Those that have ever had a number.
+        self._tables: dict[int, _Table] = {}
+        if not len(numbers):
+            return
         hashes = hashes_of(numbers)
         table_of = (hashes % np.uint64(_TABLES)).astype(np.uint8)
         order = np.argsort(table_of, kind="stable")
         ends = np.cumsum(np.bincount(table_of, minlength=_TABLES)).tolist()
         numbers, hashes = numbers[order], hashes[order]
-        self._tables = [_Table(numbers[at:to], hashes[at:to]) for at, to in pairwise([0, *ends])]
+        for place, (at, to) in enumerate(pairwise([0, *ends])):
+            self._tables[place] = _Table(numbers[at:to], hashes[at:to])
 
     def add(self, number: int, hashed: int) -> None:
         """It is not here yet."""
-        table = self._tables[hashed % _TABLES]
-        if table.is_full():
-            there = table.numbers()
-            table = self._tables[hashed % _TABLES] = _Table(there, self._hashes_of(there))
+        place = hashed % _TABLES
+        table = self._tables.get(place)
+        if table is None or table.is_full():
+            there = _NONE if table is None else table.numbers()
+            table = self._tables[place] = _Table(there, self._hashes_of(there))
         table.add(number, hashed)
 
     def remove(self, number: int, hashed: int) -> None:
@@ -49,10 +59,11 @@ class Lookup:
 
     def candidates(self, hashed: int) -> Iterator[int]:
         """Numbers that may have this hash."""
-        return self._tables[hashed % _TABLES].candidates(hashed)
+        table = self._tables.get(hashed % _TABLES)
+        return iter(()) if table is None else table.candidates(hashed)
 
     def __len__(self) -> int:
-        return sum(map(len, self._tables))
+        return sum(map(len, self._tables.values()))
 
 
 class _Table:
@@ -61,13 +72,11 @@ class _Table:
     __slots__ = ("_gone", "_size", "_slots", "_taken")
 
     def __init__(self, numbers: Ids, hashes: Hashes) -> None:
-        """Three fifths full with these: all of them go on to the next slot until it is free."""
-        size = max(_FIRST, len(numbers) * 5 // 3 + 2)
+        """With room for more of them; all of them go on to the next slot until it is free."""
+        size = max(_FIRST, len(numbers) * 3 if len(numbers) < _LARGE else len(numbers) * 5 // 3)
         slots: Ids = np.zeros(size, np.uint32)
         self._taken, self._gone, self._size = len(numbers), 0, size
         self._slots = memoryview(slots)  # type: ignore[arg-type]
-        if not len(numbers):
-            return
         places = hashes // np.uint64(_TABLES) % np.uint64(size)
         while len(numbers):
             free = slots[places] == 0
