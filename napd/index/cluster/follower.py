@@ -13,7 +13,7 @@ from ...ops.events import Events
 from ..catalogues import Catalogues
 from ..presence import Online, Presence
 from ..store.interface import NOWHERE, Applied, Opened
-from .interface import Arrival, Condition, Consequences, Happening, Present, SharedStore
+from .interface import Arrival, Condition, Consequences, Happening, Present, SharedStore, Standing
 
 #: Rows of the log read at once.
 PAGE = 200
@@ -116,7 +116,7 @@ class Follower:
                 self._events.emit("index.node_outdated", change=self._last.number)
                 self._consequences.store_went_back()
             standing = await self._store.standing()
-            await self._compare(standing.present)
+            await self._compare(standing)
         except BaseException:
             self._stale = True
             raise
@@ -134,15 +134,15 @@ class Follower:
                 # It has been cut off already.
                 return
 
-    async def _compare(self, everybody: Sequence[Present]) -> None:
-        present = {one.account: one for one in everybody if not self._is_mine(one.node)}
+    async def _compare(self, standing: Standing) -> None:
+        present = {one.account: one for one in standing.present if not self._is_mine(one.node)}
         for account, remote in list(self._remote.items()):
             one = present.get(account)
             if one is None or one.session != remote.online.session:
                 self._gone(account)
         left = sorted(present)
         while left:
-            arrived = await self._store.arrivals(left[:ACCOUNTS])
+            arrived = await self._store.arrivals(left[:ACCOUNTS], standing.change)
             for arrival in arrived:
                 one = present[arrival.account.number]
                 known = self._remote.get(one.account)
@@ -168,7 +168,7 @@ class Follower:
             case "up":
                 one = Present(row.account, row.session, row.node, row.at, row.addresses)
                 if not self._is_known(one):
-                    [arrival] = await self._store.arrivals([row.account])
+                    [arrival] = await self._store.arrivals([row.account], row.number)
                     await self._came(one, arrival)
             case "node_down":
                 for account in [account for account, remote in self._remote.items() if remote.node == row.node]:

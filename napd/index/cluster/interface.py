@@ -102,7 +102,7 @@ class NodeState:
 
 @frozen
 class Arrival:
-    """:param share: ids of the items that the account holds now."""
+    """:param share: ids of the items that the account held then, sorted."""
 
     account: Account
     share: array[int]
@@ -156,8 +156,11 @@ class SharedStore(IndexStore, Protocol):
 
     def standing(self) -> Deferred[Standing]: ...
 
-    def arrivals(self, accounts: Sequence[int]) -> Deferred[Sequence[Arrival]]:
-        """The first of these accounts by number, at least one: as many as hold `READ_HOLDINGS` together."""
+    def arrivals(self, accounts: Sequence[int], change: int) -> Deferred[Sequence[Arrival]]:
+        """The first of these accounts by number, at least one: as many as hold `READ_HOLDINGS` together.
+
+        :param change: as of which. What they announced later comes with the log, and is news only then.
+        """
 
     def log_since(self, number: int, limit: int) -> Deferred[Sequence[Happening]]:
         """What happened after this, oldest first.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import deferLater
 
 from napd.index import wishing
@@ -153,6 +154,28 @@ async def test_wishes_hear_of_what_is_announced_elsewhere_and_hold_it_up_if_ther
         assert there.users()["ann"] < 100
     there.services.wishing._schedule_matching()
     await eventually(lambda: there.users() == {"ann": 300})
+    await eventually(lambda: any(heard.told))
+
+
+async def test_wishes_hear_of_what_was_announced_before_its_peer_was_seen_to_be_online(
+    nodes: Nodes, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = nodes.start(), nodes.start()
+    heard = Listener()
+    assert there.services.wishing.hold(heard, 1, understand("song"))
+    await here.login("zoe")
+    await eventually(lambda: there.users() == {"zoe": 0})
+    arrivals, hurry = there.store.arrivals, Deferred[None]()
+
+    async def late(*what: Any) -> Any:
+        if not hurry.called:
+            await hurry
+        return await arrivals(*what)
+
+    monkeypatch.setattr(there.store, "arrivals", lambda *what: ensureDeferred(late(*what)))
+    await here.login("ann", "song")
+    hurry.callback(None)
+    await eventually(lambda: there.users() == {"zoe": 0, "ann": 1})
     await eventually(lambda: any(heard.told))
 
 

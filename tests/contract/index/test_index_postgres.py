@@ -169,10 +169,26 @@ async def test_what_accounts_hold_is_read_for_many_at_once_and_not_for_too_many(
     monkeypatch.setattr(nodes, "READ_HOLDINGS", 6)
     pieces = []
     while sum(map(len, pieces)) < len(sizes):
-        arrived = await store.arrivals(numbers[sum(map(len, pieces)) :])
+        arrived = await store.arrivals(numbers[sum(map(len, pieces)) :], MANY)
         pieces.append([len(one.share) for one in arrived])
     assert pieces == [[0, 1, 2, 0, 4], [5, 0, 1]]
-    assert [one.account.user for one in await store.arrivals(numbers[6:4:-1])] == ["user5", "user6"]
+    assert [one.account.user for one in await store.arrivals(numbers[6:4:-1], MANY)] == ["user5", "user6"]
+    await store.stop()
+
+
+async def test_what_an_account_held_is_known_as_of_each_change(postgres: PostgresServer) -> None:
+    store = open_store(postgres.database())
+    account, opened = await login(store)
+    held = [[]]
+    for n in range(6):
+        # It takes some back, and some again.
+        names = [f"m/{m}" for m in range(10) if m % (n + 2)]
+        one = Step(account, opened.session, EPOCH, 0, n + 1, [entry(name) for name in names], (), reset=True)
+        await store.apply(one, MANY)
+        held.append(list(await store.holdings(account)))
+    for change, expected in enumerate(held):
+        [arrival] = await store.arrivals([account], change)
+        assert list(arrival.share) == expected
     await store.stop()
 
 

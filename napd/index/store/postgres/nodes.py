@@ -5,6 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 
+from pyroaring import BitMap
+
 from ....model import PeerId
 from ...cluster.interface import (
     LEASE_S,
@@ -182,17 +184,33 @@ class Whereabouts:
         present = [_present(*row) for _, *row in rows if row[0] is not None]
         return Standing(rows[0][0], present)
 
-    def arrivals(self, accounts: Sequence[int]) -> Sequence[Arrival]:
+    def arrivals(self, accounts: Sequence[int], change: int) -> Sequence[Arrival]:
+        # One statement, so that shares and what has been done to them since are of one moment.
         rows = self._sql.rows(
-            "SELECT number, id, name, key, share FROM (SELECT number, id, name, key, coalesce(share, '') AS share, "
+            "SELECT number, id, name, key, share, added, withdrawn FROM (SELECT number, id, name, key, "
+            "coalesce(share, '') AS share, "
             "sum(coalesce(listings, 0)) OVER (ORDER BY number) - coalesce(listings, 0) AS before FROM account "
-            "LEFT JOIN catalogue ON account = number WHERE number = ANY(%s)) AS asked "
-            "WHERE before < %s ORDER BY number",
-            list(accounts), READ_HOLDINGS,
+            "LEFT JOIN catalogue ON account = number WHERE number = ANY(%s)) AS asked LEFT JOIN (SELECT account, "
+            "array_agg(added ORDER BY number DESC) AS added, array_agg(withdrawn ORDER BY number DESC) AS withdrawn "
+            "FROM change WHERE number > %s AND kind = 'announce' AND account = ANY(%s) GROUP BY account) AS later "
+            "ON later.account = number WHERE before < %s ORDER BY number",
+            list(accounts), change, list(accounts), READ_HOLDINGS,
         )  # fmt: skip
         return [
-            Arrival(Account(number, id_, user, PeerId(key)), unpacked(share)) for number, id_, user, key, share in rows
+            Arrival(Account(number, id_, user, PeerId(key)), _undone(share, added or (), withdrawn or ()))
+            for number, id_, user, key, share, added, withdrawn in rows
         ]
+
+
+def _undone(share: bytes, added: Sequence[bytes], withdrawn: Sequence[bytes]) -> array[int]:
+    """A share as it was before these steps, the last one first."""
+    if not added:
+        return unpacked(share)
+    held = BitMap(unpacked(share))
+    for more, less in zip(added, withdrawn, strict=True):
+        held -= BitMap(unpacked(more))
+        held |= BitMap(unpacked(less))
+    return held.to_array()
 
 
 def _present(

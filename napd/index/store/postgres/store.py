@@ -168,8 +168,8 @@ class PostgresStore:
     def standing(self) -> Deferred[Standing]:
         return self._read(self._read_whereabouts.standing)
 
-    def arrivals(self, accounts: Sequence[int]) -> Deferred[Sequence[Arrival]]:
-        return self._read(lambda: self._read_whereabouts.arrivals(accounts))
+    def arrivals(self, accounts: Sequence[int], change: int) -> Deferred[Sequence[Arrival]]:
+        return self._read(lambda: self._read_whereabouts.arrivals(accounts, change))
 
     def log_since(self, number: int, limit: int) -> Deferred[Sequence[Happening]]:
         return self._read(lambda: self._read_log.since(number, limit))
