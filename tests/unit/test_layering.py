@@ -244,8 +244,8 @@ def test_modules_stay_readable() -> None:
 
 def test_everything_imported_is_ours_a_dependency_or_pythons() -> None:
     declared = {
-        "attrs", "automat", "blake3", "click", "cryptography", "msgspec", "mutagen", "numpy", "OpenSSL", "pyroaring",
-        "rich", "service_identity", "twisted", "watchdog", "zope", "argon2", "psycopg",
+        "attrs", "automat", "blake3", "click", "cryptography", "imagesize", "msgspec", "mutagen", "numpy", "OpenSSL",
+        "pyroaring", "rich", "service_identity", "twisted", "watchdog", "zope", "argon2", "psycopg",
     }  # fmt: skip
     allowed = {"napd", "napctl"} | declared | set(sys.stdlib_module_names)
     assert sorted({name.split(".")[0] for m in modules() for name, _, _ in imports(m)} - allowed) == []
