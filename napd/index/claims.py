@@ -14,7 +14,8 @@ from heapq import nsmallest
 from itertools import islice
 from typing import Any, TypeVar
 
-from attrs import evolve, frozen
+from attrs import frozen
+from msgspec.structs import replace
 from pyroaring import BitMap
 
 from ..wire.catalogue import Media
@@ -56,7 +57,7 @@ class Among:
     def of(self, items: Iterable[int], table: ItemTable) -> Sequence[int]:
         fits, matching = self.fits, self.items
         found = [item for item in items if item in matching]
-        return found if fits is None else [item for item in found[:MAX_JUDGED] if fits(table.row(item))]
+        return tuple(found if fits is None else (item for item in found[:MAX_JUDGED] if fits(table.row(item))))
 
 
 def shown(table: ItemTable, presence: Presence, content: int, asker: Asker, among: Among | None = None) -> Row | None:
@@ -86,7 +87,7 @@ def found(table: ItemTable, presence: Presence, contents: Iterable[int], asker: 
     users = presence.some_users([content for _, content, _ in new], MAX_USERS)
     for (at, content, view), names in zip(new, users, strict=True):
         sources = presence.count_for(content, asker)
-        told[at] = view.found = Found(table.content_id(content), view.row, sources, sorted(names), view.names)
+        told[at] = view.found = Found(table.content_id(content), view.row, sources, tuple(sorted(names)), view.names)
     return [one for one in told if one is not None]
 
 
@@ -114,7 +115,7 @@ def _view(table: ItemTable, presence: Presence, content: int, asker: Asker, amon
         if row is None:
             return None
         names = 1 if len(items) == 1 else len({table.said(item)[0] for item in items[:MAX_COUNTED]})
-        view = View(items, row, names)
+        view = View(tuple(items), row, names)
         presence.views.put(content, view)
     if among is None or len(view.items) == 1:
         return view
@@ -170,7 +171,7 @@ def _elected(table: ItemTable, by_votes: Sequence[tuple[int, int]], uncounted: i
     first = named[folders.index(folder)]
     row = table.row(items[first])
     same = row.size == size and medias[first] == media
-    return row if same else evolve(row, size=size, media=media_of(media))
+    return row if same else replace(row, size=size, media=media_of(media))
 
 
 # --- Asking accounts -----------------------------------------------------------------------------
@@ -222,7 +223,7 @@ def _majority(said: Said) -> Row | None:
     named = [(row, accounts) for row, accounts in said if row.name == name]
     folder = _most(named, lambda row: row.folder)
     described = [(row, accounts) for row, accounts in said if row.media is not None]
-    return evolve(
+    return replace(
         next(row for row, _ in named if row.folder == folder),
         size=_most(said, lambda row: row.size),
         media=_most(described, lambda row: row.media, _figures_order) if described else None,

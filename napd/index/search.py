@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from attrs import define, frozen
+import msgspec
+from attrs import frozen
 
 from ..model import ContentId
 from ..wire import index as wire
@@ -27,8 +28,7 @@ class Wanted:
     after: Cursor | None = None
 
 
-@define(eq=False)
-class Found:
+class Found(msgspec.Struct, eq=False, gc=False):
     """One content that matches, as it is told.
 
     :param sources: accounts that offer it to the asker; `users` names some of them.

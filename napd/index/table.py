@@ -7,12 +7,11 @@ others, and from the next snapshot on only in that file. A `Row` is made when so
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from functools import cached_property
 from itertools import pairwise
 from struct import Struct
 
+import msgspec
 import numpy as np
-from attrs import frozen
 from pyroaring import BitMap
 
 from ..model import EVERYONE, ContentId
@@ -42,9 +41,10 @@ MAX_WORDS = 255
 _MEDIA_FOLLOWS = b"\0"
 
 
-@frozen
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """An item, or a content as it is shown: in what most call it.
+
+    Very many are kept, none of which is in a cycle: the collector of cycles need not look at them.
 
     :param audience: None is everyone: by far the most.
     """
@@ -56,7 +56,7 @@ class Row:
     media: Media | None
     audience: tuple[str, ...] | None
 
-    @cached_property
+    @property
     def text(self) -> str:
         """What it is found by (`napd.index.words.Searchable`)."""
         return searchable_text(self.folder, self.name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
+import msgspec
 import numpy as np
-from attrs import define
 
 from .columns import Column, Ids
 from .search import Found
@@ -16,8 +16,7 @@ from .table import Row
 MAX_VIEWS = 30_000
 
 
-@define(eq=False)
-class View:
+class View(msgspec.Struct, eq=False, gc=False):
     """A content as far as certain items of it go.
 
     :param items: those that have a say.
