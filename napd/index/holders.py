@@ -7,7 +7,7 @@ there is the last account itself. Most contents have a single one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -40,26 +40,32 @@ class Holders:
 
     def some_of_each(self, contents: Ids, among: Column[np.uint8], most: int) -> list[list[int]]:
         """`some_of` each of these, a hundred of them in the time of a few: their lists are walked side by side."""
-        rows, at = np.arange(len(contents)), self._first.all[contents.astype(np.intp)]
-        counts = np.zeros(len(contents), np.int64)
-        found: list[list[int]] = [[] for _ in range(len(contents))]
+        accounts, following, marks = self._account.all, self._next.all, among.all
+        first = self._first.all[contents.astype(np.intp)]
+        rows = np.flatnonzero(first)
+        at, counts = first[rows], np.zeros(len(contents), np.int64)
+        of_rows, found = [rows[:0]], [at[:0]]
         for _ in range(MAX_ABREAST):
-            rows, at = rows[at != 0], at[at != 0]
-            if not len(rows):
-                return found
-            is_last = at >= _LAST
-            accounts = self._account.all[np.where(is_last, 0, at)]
-            accounts[is_last] = at[is_last] - np.uint32(_LAST)
-            marked = among.all[accounts] != 0
-            for row, account in zip(rows[marked].tolist(), accounts[marked].tolist(), strict=True):
-                found[row].append(account)
-            counts[rows[marked]] += 1
-            at = np.where(is_last, 0, self._next.all[np.where(is_last, 0, at)])
-            at[counts[rows] >= most] = 0
+            if not len(at):
+                break
+            inner = at < _LAST
+            places = np.where(inner, at, 0)
+            here = np.where(inner, accounts[places], at & (_LAST - 1))
+            marked = marks[here] != 0
+            of_rows.append(rows[marked])
+            found.append(here[marked])
+            counts[of_rows[-1]] += 1
+            at = np.where(inner, following[places], 0)
+            goes_on = (at != 0) & (counts[rows] < most)
+            rows, at = rows[goes_on], at[goes_on]
+        in_rows = np.concatenate(of_rows)
+        in_order = np.concatenate(found)[np.argsort(in_rows, kind="stable")].tolist()
+        ends = np.cumsum(np.bincount(in_rows, minlength=len(contents))).tolist()
+        some = [in_order[begin:end] for begin, end in pairwise([0, *ends])]
         # What is left are long lists of those who are not there.
-        for row in rows[at != 0].tolist():
-            found[row] = self.some_of(int(contents[row]), among, most)
-        return found
+        for row in rows.tolist():
+            some[row] = self.some_of(int(contents[row]), among, most)
+        return some
 
     @property
     def places(self) -> int:
