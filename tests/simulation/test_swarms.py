@@ -34,7 +34,12 @@ def test_everything_arrives_and_nothing_is_left() -> None:
 def test_the_same_seed_is_the_same_run_in_another_process_too() -> None:
     """Also when text is hashed differently there: nothing may depend on the order of a set."""
     seeds = (7, 19, 20)
-    script = f"from tests.simulation.__main__ import play\nfor seed in {seeds}: print(play(seed).digest)"
+    script = (
+        "from tests.simulation.__main__ import play\n"
+        "from tests.simulation.contents import drop_pool\n"
+        f"for seed in {seeds}: print(play(seed).digest)\n"
+        "drop_pool()"
+    )
     environment = {**os.environ, "PYTHONHASHSEED": "1234", "PYTHONPATH": str(ROOT)}
     there = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
