@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from napd import __version__
-from napd.wire.documents import DoneDocument, IndexStatusDocument, LimitDocument, StatusDocument, VersionDocument
+from napd.wire.documents import DoneDocument, LimitDocument, StatusDocument, VersionDocument
+from napd.wire.index_documents import IndexStatusDocument
 
 from ..invocation import Invocation, decode, pass_invocation
 from ..parsing import parse_rate, parsed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from napd.wire.documents import IndexStatusDocument
+from napd.wire.index_documents import IndexStatusDocument
 
 from ..invocation import Invocation, pass_invocation
 from ..program import Command, Entry, LazyGroup

@@ -9,15 +9,12 @@ from typing import Any
 
 from napd.wire.documents import (
     DoneDocument,
-    EngineTotals,
     IndexLink,
-    IndexNode,
-    IndexStatusDocument,
-    KnownTotals,
     LimitDocument,
     StatusDocument,
     VersionDocument,
 )
+from napd.wire.index_documents import EngineTotals, IndexNode, IndexStatusDocument, KnownTotals
 
 from ..page import Cell, Page, facts
 from ..text import age_text, count_text, moment, rate_text, size_text, span_text, visible

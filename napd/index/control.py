@@ -11,7 +11,8 @@ from ..ops.control_connection import Caller, Handler
 from ..ops.events import rfc3339
 from ..ops.memory import resident_bytes
 from ..wire import control as wire
-from ..wire.documents import EngineTotals, IndexNode, IndexStatusDocument, KnownTotals, UserRow, UsersDocument
+from ..wire.documents import UserRow, UsersDocument
+from ..wire.index_documents import EngineTotals, IndexNode, IndexStatusDocument, KnownTotals
 from .answers import user_rows
 from .items import Asker
 from .services import Services

@@ -94,3 +94,11 @@ def records_of(context: SSL.Context) -> Records:
     """A new connection, the quicker way if this pyOpenSSL allows it."""
     connection: Records = QuickRecords(context)
     return connection if all(hasattr(connection, name) for name in _PRIVATE) else Records(context)
+
+
+def reasons_of(error: SSL.Error) -> str:
+    """OpenSSL's reasons, without the places in its code."""
+    try:
+        return ", ".join(reason for _, _, reason in error.args[0]) or "no reason given"
+    except (IndexError, TypeError, ValueError):
+        return str(error) or type(error).__name__

@@ -35,7 +35,7 @@ from ..errors import LocalProtocolError
 from .handshakes import Handshakes
 from .next_turn import NextTurn
 from .outgoing import Outgoing
-from .records import RECORD_BYTES, Records
+from .records import RECORD_BYTES, Records, reasons_of
 from .stream import StreamUser
 
 #: Bytes read from a socket at once: to begin with, and at most. What OpenSSL has held of it once, it keeps room for:
@@ -44,8 +44,7 @@ FIRST_READ_BYTES = 16 * 1024
 LAST_READ_BYTES = 256 * 1024
 #: Lines and short bulk that are decrypted at once.
 TAKEN_BYTES = 64 * 1024
-#: Bytes encrypted at once, and given to the kernel before more are: encrypted, they fit the kept buffer and a core's
-#: cache.
+#: Bytes encrypted, and given to the kernel, before more are: so they fit the kept buffer and a core's cache.
 PLAIN_BYTES = 7 * RECORD_BYTES
 #: Less than this waits for the end of the turn, or for so much of it, and is encrypted and sent together.
 SMALL_BYTES = 32 * 1024
@@ -381,7 +380,7 @@ class TLSStream:
         """TLS cannot go on. What it has to tell the other end about it is sent, if that is possible at once."""
         self._collect()
         self._flush()
-        self._end(ConnectionLost(f"TLS failed: {_text_of(error)}"))
+        self._end(ConnectionLost(f"TLS failed: {reasons_of(error)}"))
 
     def _end(self, reason: BaseException, close: Callable[[], None] | None = None) -> None:
         """Let go of the socket and have it closed; `tcp_lost` follows. Later reasons than the first do not count."""
@@ -399,11 +398,3 @@ class TLSStream:
         self._gathered.clear()
         self._producer = None
         (close or self._tcp.loseConnection)()
-
-
-def _text_of(error: SSL.Error) -> str:
-    """OpenSSL's reasons, without the places in its code."""
-    try:
-        return ", ".join(reason for _, _, reason in error.args[0]) or "no reason given"
-    except (IndexError, TypeError, ValueError):
-        return str(error) or type(error).__name__
