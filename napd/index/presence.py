@@ -328,11 +328,6 @@ class Presence:
             return False
         return all(account in self.busy for account in self.holders_for(content, asker))
 
-    def is_offered_by_others(self, content: int, asker: Asker) -> bool:
-        """Whether anybody but the asker offers it to the asker."""
-        count = self.count_for(content, asker)
-        return count > 1 or (count == 1 and asker.number not in self.holders_for(content, asker))
-
     def holds(self, online: Online, content: int) -> bool:
         """Whether this account offers the content to anybody."""
         return content in online.contents or self._restricted.is_held(content, online.items)

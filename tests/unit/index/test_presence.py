@@ -101,7 +101,6 @@ def check(presence: Presence, held: dict[int, set[int]]) -> None:
         assert sorted(presence.holders_for(one, STRANGER)) == sorted(seen(public, one))
         assert sorted(presence.holders_for(one, FRIEND)) == sorted(seen(held, one))
         assert presence.count_for(one, STRANGER) == counts[one]
-        assert presence.is_offered_by_others(one, STRANGER) is bool(counts[one])
         for account in held:
             online = presence.get(account)
             assert online is not None
